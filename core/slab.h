@@ -1,0 +1,57 @@
+/*
+ * slab -- a reactor's memory: pieces in size classes, drawn from one reserved range of addresses.
+ *
+ *      512 B  1 KiB  2 KiB  4 KiB ... 64 KiB ... 1 MiB ... 128 MiB       (powers of two)
+ *
+ * Addresses are reserved at start, memory is touched on use; pieces are reused last in, first out
+ * (still warm), and large idle ones go back to the kernel. Each piece is charged to a term of
+ * core/budget.def. Pieces of 4 KiB and more are aligned to 4096. Lives on one reactor: a piece may
+ * be read elsewhere, but it is given back here.
+ */
+#ifndef CORE_SLAB_H
+#define CORE_SLAB_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum budget_term {
+#define BUDGET(TERM, name, share, why) BUDGET_##TERM,
+#include "core/budget.def"
+#undef BUDGET
+    BUDGET_TERMS
+};
+
+enum { SLAB_BYTES_MIN = 512, SLAB_BYTES_MAX = 128 << 20, SLAB_CLASSES = 19 };
+
+struct budget {
+    uint64_t bytes;     /* in use */
+    uint64_t bytes_max; /* the term's limit */
+    uint64_t bytes_peak;
+};
+
+struct slabs {
+    struct budget budgets[BUDGET_TERMS];
+
+    /* slab.c only */
+    uint8_t *range;
+    uint64_t range_bytes;
+    uint64_t range_used;
+    void *idle[SLAB_CLASSES];
+};
+
+[[nodiscard]] int slabs_init(struct slabs *slabs, uint64_t memory_bytes);
+void slabs_deinit(struct slabs *slabs);
+
+/* A piece of at least `bytes`, charged to the term; NULL at the term's limit, or when bytes exceed
+ * SLAB_BYTES_MAX. Not cleared. slab_bytes(bytes) of it may be used, and are charged. */
+[[nodiscard]] void *slab_take(struct slabs *slabs, enum budget_term term, size_t bytes);
+/* bytes: any number of the same class as asked for. NULL is allowed. */
+void slab_give(struct slabs *slabs, enum budget_term term, void *piece, size_t bytes);
+size_t slab_bytes(size_t bytes);
+
+/* Move a piece's charge to another term. False: that term is at its limit, nothing has changed. */
+[[nodiscard]] bool slab_recharge(struct slabs *slabs, enum budget_term from, enum budget_term to,
+                                 size_t bytes);
+
+#endif
