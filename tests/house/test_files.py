@@ -1,0 +1,68 @@
+"""What every file of the tree keeps to: its length, and nothing left lying about."""
+
+import re
+import unittest
+
+from each import ROOT, tracked
+
+LINES_MAX = 1000  # past that a file holds two nouns
+SOURCE = ("*.c", "*.h", "*.def", "*.py", "*.java", "*.sh", "*.schema")
+NOT_TEXT = (".png", ".jar", ".bin", ".gz")
+
+LEFT_OVER = re.compile(r"\b(TODO|FIXME|XXX)\b")
+SILENCED = re.compile(r"NOLINT(?!END)(NEXTLINE|BEGIN)?(\([\w\-.,]+\))?(?P<reason>.*)")
+MACHINE_PATH = re.compile(r"(?<![\w.])/(work|root|home)/\w|/tmp/kafka-libs")
+SKIPPED_TEST = re.compile(r"\bcr_skip|@(Disabled|Ignore)\b")
+
+# This file has to spell what it looks for.
+OWN = "tests/house/test_files.py"
+
+
+def lines_of(*patterns):
+    for path in tracked(*patterns):
+        if path != OWN and not path.endswith(NOT_TEXT):
+            for number, line in enumerate((ROOT / path).read_text().splitlines(), 1):
+                yield f"{path}:{number}", line
+
+
+def is_silenced_without_reason(line):
+    silenced = SILENCED.search(line)
+    return silenced and len(re.sub(r"[^\w]", "", silenced.group("reason"))) < 10
+
+
+class Files(unittest.TestCase):
+    def test_are_short_enough(self):
+        for path in tracked(*SOURCE):
+            with self.subTest(path):
+                lines = len((ROOT / path).read_text().splitlines())
+                self.assertLessEqual(lines, LINES_MAX)
+
+    def test_leave_nothing_for_later(self):
+        found = [place for place, line in lines_of(*SOURCE, "*.md", "CMakeLists.txt")
+                 if LEFT_OVER.search(line) or SKIPPED_TEST.search(line)]
+        self.assertEqual(found, [])
+
+    def test_silence_a_check_only_with_a_reason(self):
+        found = [place for place, line in lines_of("*.c", "*.h") if is_silenced_without_reason(line)]
+        self.assertEqual(found, [])
+        self.assertTrue(is_silenced_without_reason("x(); // NOLINT"))
+        self.assertTrue(is_silenced_without_reason("// NOLINTNEXTLINE(misc-no-recursion)"))
+        self.assertFalse(is_silenced_without_reason(
+            "// NOLINTNEXTLINE(misc-no-recursion): bounded by the schema's depth"))
+
+    def test_name_no_path_of_a_machine(self):
+        found = [f"{place}: {line.strip()}" for place, line in lines_of("*")
+                 if MACHINE_PATH.search(line)]
+        self.assertEqual(found, [])
+
+    def test_open_with_their_idea(self):
+        """A header without an opening comment has not said what its noun is."""
+        found = [path for path in tracked("core/*.h", "log/*.h", "net/*.h", "shard/*.h",
+                                          "core/*.c", "log/*.c", "net/*.c", "shard/*.c", "*.def")
+                 if not (ROOT / path).read_text().lstrip().startswith(("/*", "//"))]
+        self.assertEqual(found, [])
+
+    def test_keep_structs_untypedeffed(self):
+        found = [place for place, line in lines_of("*.c", "*.h")
+                 if re.match(r"\s*typedef\s+(struct|union|enum)\b", line)]
+        self.assertEqual(found, [])
