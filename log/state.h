@@ -1,0 +1,46 @@
+/*
+ * state -- what a STATE entry says: the complete starting point of one log.
+ *
+ * Written when a log is made, rolled, dropped, given another log start, moved, stopped, and when
+ * the journal file of its newest STATE is wanted back.
+ */
+#ifndef LOG_STATE_H
+#define LOG_STATE_H
+
+#include "log/epochs.h"
+#include "log/producers.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { LOG_NAME_BYTES_MAX = 255 };
+
+struct log_state {
+    uint64_t log_id;
+    uint64_t log_sequence; /* of this STATE: what it says is true after all entries below it */
+    uint64_t data_from;    /* DATA from this sequence on may not be in the segments */
+    bool dropped;
+    uint8_t topic_id[16];
+    int32_t partition;
+    char name[LOG_NAME_BYTES_MAX + 1]; /* of the directory: topic-partition */
+    int64_t segment_base;              /* of the active segment */
+    uint32_t position;                 /* its end */
+    int64_t log_start;
+    int64_t log_end;
+    int64_t high_watermark;
+    int64_t max_timestamp; /* of the active segment, -1 none; and the offset that has it */
+    int64_t max_timestamp_offset;
+    uint32_t index_bytes; /* durable entries of the active segment's files */
+    uint32_t time_index_bytes;
+    struct epochs epochs;
+    struct producers producers;
+};
+
+/* Bytes that state_encode will write. */
+uint32_t state_bytes(const struct log_state *state);
+void state_encode(const struct log_state *state, void *buffer);
+/* False: not a STATE of a version that we know. epochs and producers are then empty. */
+[[nodiscard]] bool state_decode(struct log_state *state, const void *bytes, uint32_t count);
+void state_deinit(struct log_state *state);
+
+#endif
