@@ -1,0 +1,51 @@
+/*
+ * request -- one request from its frame to its reply, on its connection's core ("home").
+ *
+ *      frame --> request_start: header, version known? --> handler of shard/handlers.def
+ *                                                              decode into arena
+ *                                                              ... waits ...
+ *                                                              encode into reply.head
+ *                                                          request_reply
+ *
+ * A handler gets the request with its header decoded and ends by exactly one of request_reply,
+ * request_skip (acks=0) and request_close. For anything but Produce the next frame of the
+ * connection follows by itself when the reply was sent.
+ */
+#ifndef SHARD_REQUEST_H
+#define SHARD_REQUEST_H
+
+#include "core/arena.h"
+#include "core/cursor.h"
+#include "net/codec/header.h"
+#include "net/connection.h"
+#include "net/error.h"
+#include "shard/shard.h"
+
+struct request {
+    struct op op;               /* the handler's, for whatever it waits for */
+    struct shard *shard;        /* home */
+    struct connection *connection;
+    struct frame frame;         /* decoded structs point into it; kept until the reply is done */
+    struct cursor body;         /* behind the header */
+    int16_t api_key;
+    int16_t version;
+    int32_t correlation_id;
+    struct str client_id;
+    uint64_t started_us;
+    struct arena arena;         /* decoded structs, and what lives as long as the request */
+    struct reply reply;
+    void *state;                /* the handler's, in the arena */
+    void (*release)(struct request *request); /* before the memory goes; NULL: nothing to release */
+};
+
+typedef void request_fn(struct request *request);
+
+/* server->request of every shard. */
+void request_start(struct connection *connection, struct frame frame);
+
+/* The response's header is in reply.head already; the body was encoded behind it. */
+void request_reply(struct request *request);
+void request_skip(struct request *request);
+void request_close(struct request *request, const char *cause);
+
+#endif
