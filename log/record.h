@@ -1,0 +1,65 @@
+/*
+ * record -- one record of a batch, and records in memory one after the other.
+ *
+ *     length | attributes 0 | timestamp delta | offset delta | key | value | headers
+ *
+ * All numbers are zigzag varints; a key or value is its length (negative: null) and its bytes.
+ * Offsets and timestamps are told from the batch's base. The body of a compressed batch is such a
+ * sequence too, as one stream: log/record_stream reads it piece by piece.
+ */
+#ifndef LOG_RECORD_H
+#define LOG_RECORD_H
+
+#include "log/batch.h"
+
+struct record {
+    int64_t offset;
+    int64_t timestamp;
+    const uint8_t *key;  /* points into the batch; NULL is null, an empty key is not NULL */
+    const uint8_t *value;
+    uint32_t key_bytes;
+    uint32_t value_bytes;
+    uint32_t headers_count;
+    uint32_t headers_bytes;
+    const uint8_t *headers; /* encoded; record_headers_next reads them */
+};
+
+struct record_header {
+    const uint8_t *key; /* never NULL */
+    const uint8_t *value;
+    uint32_t key_bytes;
+    uint32_t value_bytes;
+};
+
+/* The records of a batch whose body lies decoded in memory:
+ *
+ *     struct records records = records_of(&batch, body, bytes);
+ *     while (records_next(&records, &record)) { ... }
+ *     if (records.broken) ...
+ *
+ * broken: the body is not exactly batch->records_count well-formed records. */
+struct records {
+    const uint8_t *at;
+    const uint8_t *end;
+    int64_t base_offset;
+    int64_t base_timestamp;
+    int64_t log_append_time; /* BATCH_NO_TIMESTAMP: each record has its own */
+    int32_t records_left;
+    bool is_log_append_time;
+    bool broken;
+};
+
+struct records records_of(const struct batch *batch, const void *body, size_t bytes);
+[[nodiscard]] bool records_next(struct records *records, struct record *record);
+
+/* Reads the header at *at (start with record->headers) and steps behind it. False: no more. */
+[[nodiscard]] bool record_headers_next(const struct record *record, const uint8_t **at,
+                                       struct record_header *header);
+
+/* Bytes that the record takes, told from the batch's base. */
+size_t record_bytes(const struct record *record, int64_t timestamp_delta, int32_t offset_delta);
+/* Writes it; `to` has room for record_bytes(). Returns the end of what was written. */
+uint8_t *record_write(const struct record *record, int64_t timestamp_delta, int32_t offset_delta,
+                      uint8_t *to);
+
+#endif
