@@ -1,0 +1,202 @@
+#include "core/slab.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <sys/mman.h>
+
+#if defined(__SANITIZE_ADDRESS__)
+#define SLAB_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SLAB_ASAN 1
+#endif
+#endif
+#ifdef SLAB_ASAN
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(piece, bytes) ((void)(piece), (void)(bytes))
+#define ASAN_UNPOISON_MEMORY_REGION(piece, bytes) ((void)(piece), (void)(bytes))
+#endif
+
+enum {
+    OPEN_STEP_BYTES = 2 << 20, /* one mprotect for so much: a huge page, should it become one */
+    COLD_BYTES_MIN = 1 << 20,  /* below, giving memory back costs more than it frees */
+    WARM_BYTES_MAX = 8 << 20,  /* of one class: what a burst may need again at once */
+    PAGE_BYTES = 4096,
+};
+
+static_assert(SLAB_BYTES_MIN << (SLAB_CLASSES - 1) == SLAB_BYTES_MAX, "classes are powers of two");
+
+static uint32_t class_of(size_t bytes)
+{
+    if (bytes <= SLAB_BYTES_MIN) {
+        return 0;
+    }
+    return 64 - __builtin_clzll(bytes - 1) - __builtin_ctz(SLAB_BYTES_MIN);
+}
+
+static size_t class_bytes(uint32_t class)
+{
+    return (size_t)SLAB_BYTES_MIN << class;
+}
+
+static uint64_t round_up(uint64_t bytes, uint64_t unit)
+{
+    return (bytes + unit - 1) / unit * unit;
+}
+
+int slabs_init(struct slabs *slabs, uint64_t memory_bytes)
+{
+    static const uint16_t shares[BUDGET_TERMS] = {
+#define BUDGET(TERM, name, share, why) share,
+#include "core/budget.def"
+#undef BUDGET
+    };
+    *slabs = (struct slabs){0};
+    for (uint32_t term = 0; term < BUDGET_TERMS; term++) {
+        slabs->budgets[term].bytes_max = memory_bytes / 1000 * shares[term];
+    }
+    for (uint32_t i = 0; i < SLAB_CLASSES; i++) {
+        uint64_t unit = class_bytes(i) > OPEN_STEP_BYTES ? class_bytes(i) : OPEN_STEP_BYTES;
+        slabs->classes[i].region_bytes = round_up(memory_bytes, unit);
+        slabs->range_bytes += slabs->classes[i].region_bytes;
+    }
+    slabs->range = mmap(NULL, slabs->range_bytes, PROT_NONE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (slabs->range == MAP_FAILED) {
+        slabs->range = NULL;
+        return -errno;
+    }
+    uint8_t *region = slabs->range;
+    for (uint32_t i = 0; i < SLAB_CLASSES; i++) {
+        slabs->classes[i].region = region;
+        region += slabs->classes[i].region_bytes;
+    }
+    return 0;
+}
+
+void slabs_deinit(struct slabs *slabs)
+{
+    if (!slabs->range) {
+        return;
+    }
+    for (uint32_t i = 0; i < SLAB_CLASSES; i++) { /* the addresses may serve another mapping */
+        ASAN_UNPOISON_MEMORY_REGION(slabs->classes[i].region, slabs->classes[i].open_bytes);
+    }
+    munmap(slabs->range, slabs->range_bytes);
+    slabs->range = NULL;
+}
+
+static void *list_pop(void **list)
+{
+    void **piece = *list;
+    ASAN_UNPOISON_MEMORY_REGION(piece, sizeof(*piece));
+    *list = *piece;
+    return piece;
+}
+
+static void list_push(void **list, void *piece)
+{
+    *(void **)piece = *list;
+    *list = piece;
+}
+
+/* A piece that was never taken before, or NULL if the kernel refuses to open its pages. */
+static void *class_extend(struct slab_class *class, size_t bytes)
+{
+    assert(class->used_bytes + bytes <= class->region_bytes);
+    if (class->used_bytes + bytes > class->open_bytes) {
+        uint64_t step = bytes > OPEN_STEP_BYTES ? bytes : OPEN_STEP_BYTES;
+        if (mprotect(class->region + class->open_bytes, step, PROT_READ | PROT_WRITE) != 0) {
+            return NULL;
+        }
+        class->open_bytes += step;
+    }
+    void *piece = class->region + class->used_bytes;
+    class->used_bytes += bytes;
+    return piece;
+}
+
+void *slab_take(struct slabs *slabs, enum budget_term term, size_t bytes)
+{
+    if (bytes > SLAB_BYTES_MAX) {
+        return NULL;
+    }
+    uint32_t index = class_of(bytes);
+    struct slab_class *class = &slabs->classes[index];
+    struct budget *budget = &slabs->budgets[term];
+    bytes = class_bytes(index);
+    if (bytes > budget->bytes_max - budget->bytes) {
+        return NULL;
+    }
+
+    void *piece;
+    if (class->warm) {
+        piece = list_pop(&class->warm);
+        class->warm_count--;
+    } else if (class->cold) {
+        piece = list_pop(&class->cold);
+    } else {
+        piece = class_extend(class, bytes);
+        if (!piece) {
+            return NULL;
+        }
+    }
+    ASAN_UNPOISON_MEMORY_REGION(piece, bytes);
+    budget->bytes += bytes;
+    if (budget->bytes > budget->bytes_peak) {
+        budget->bytes_peak = budget->bytes;
+    }
+    return piece;
+}
+
+void slab_give(struct slabs *slabs, enum budget_term term, void *piece, size_t bytes)
+{
+    if (!piece) {
+        return;
+    }
+    uint32_t index = class_of(bytes);
+    struct slab_class *class = &slabs->classes[index];
+    struct budget *budget = &slabs->budgets[term];
+    bytes = class_bytes(index);
+    uint64_t position = (uint8_t *)piece - class->region;
+    assert(position < class->used_bytes && position % bytes == 0); /* ours, and of this size */
+    assert(budget->bytes >= bytes);
+    budget->bytes -= bytes;
+
+    bool cold = bytes >= COLD_BYTES_MIN && (class->warm_count + 1) * bytes > WARM_BYTES_MAX;
+    if (cold) { /* but for the page that holds the link */
+        (void)madvise((uint8_t *)piece + PAGE_BYTES, bytes - PAGE_BYTES, MADV_DONTNEED);
+        list_push(&class->cold, piece);
+    } else {
+        list_push(&class->warm, piece);
+        class->warm_count++;
+    }
+    ASAN_POISON_MEMORY_REGION(piece, bytes);
+}
+
+size_t slab_bytes(size_t bytes)
+{
+    assert(bytes <= SLAB_BYTES_MAX);
+    return class_bytes(class_of(bytes));
+}
+
+bool slab_recharge(struct slabs *slabs, enum budget_term from, enum budget_term to, size_t bytes)
+{
+    bytes = slab_bytes(bytes);
+    struct budget *lender = &slabs->budgets[from];
+    struct budget *taker = &slabs->budgets[to];
+    assert(lender->bytes >= bytes);
+    if (from == to) {
+        return true;
+    }
+    if (bytes > taker->bytes_max - taker->bytes) {
+        return false;
+    }
+    lender->bytes -= bytes;
+    taker->bytes += bytes;
+    if (taker->bytes > taker->bytes_peak) {
+        taker->bytes_peak = taker->bytes;
+    }
+    return true;
+}
