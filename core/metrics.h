@@ -8,6 +8,7 @@
 #define CORE_METRICS_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 enum metric {
@@ -54,5 +55,14 @@ static inline void metric_set(struct metrics *metrics, enum metric metric, uint6
 }
 
 void metric_observe(struct metrics *metrics, enum histogram histogram, uint64_t value);
+
+/* For those who read, on any thread. */
+struct metric_name {
+    const char *name, *help;
+    bool grows; /* a counter or histogram; else a gauge */
+};
+uint64_t metric_value(const struct metrics *metrics, enum metric metric);
+const struct metric_name *metric_name(enum metric metric);
+const struct metric_name *histogram_name(enum histogram histogram);
 
 #endif
