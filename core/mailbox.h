@@ -15,6 +15,7 @@
 
 #include "core/op.h"
 
+#include <assert.h>
 #include <stdalign.h>
 #include <stdatomic.h>
 
@@ -33,10 +34,11 @@ struct mailbox {                          /* one ordered pair; lives at the read
 
 enum { MAILROOM_REACTORS_MAX = 256, MAILROOM_WORDS = MAILROOM_REACTORS_MAX / 64 };
 
-struct mailroom {                     /* all mail of one reactor */
-    struct mailbox *from;             /* [reactor count]: each has one writer, this reactor reads */
-    struct op_queue *spilled;         /* [reactor count]: what did not fit into that one's ring */
-    uint64_t touched[MAILROOM_WORDS]; /* reactors written to in this turn: wake them */
+struct mailroom {             /* all mail of one reactor */
+    struct mailbox *from;     /* [reactor count]: each has one writer, this reactor reads */
+    struct op_queue *spilled; /* [reactor count]: what did not fit into that one's ring */
+    uint64_t spilling[MAILROOM_WORDS]; /* reactors with a spill list that is not empty */
+    uint64_t touched[MAILROOM_WORDS];  /* reactors written to in this turn: wake them */
     alignas(64) _Atomic uint64_t has_mail[MAILROOM_WORDS]; /* senders with something for us */
     alignas(64) _Atomic bool sleeping; /* set before the last look at has_mail */
 };

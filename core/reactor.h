@@ -120,9 +120,9 @@ void reactor_background(struct reactor *reactor, struct op *op, op_fn *then);
 
 /* -- time and chance --------------------------------------------------------------------------- */
 
-uint64_t reactor_now_us(const struct reactor *reactor);  /* monotonic; read once a turn */
-int64_t reactor_wall_ms(const struct reactor *reactor);  /* since 1970, for others to see */
-uint64_t reactor_random(struct reactor *reactor);        /* for decisions; cheap */
+uint64_t reactor_now_us(const struct reactor *reactor); /* monotonic; read once a turn */
+int64_t reactor_wall_ms(const struct reactor *reactor); /* since 1970, for others to see */
+uint64_t reactor_random(struct reactor *reactor);       /* for decisions; cheap */
 void reactor_entropy(struct reactor *reactor, void *bytes, size_t count); /* for identities */
 
 /* -- the loop ---------------------------------------------------------------------------------- */
@@ -141,16 +141,17 @@ struct backend { /* one table per backend; each row is the operation of its name
     void (*job)(struct reactor *reactor, struct job *job);
     void (*wake)(struct reactor *reactor, struct reactor *target); /* it sleeps and has mail */
     void (*entropy)(struct reactor *reactor, void *bytes, size_t count);
-    /* Submit what was begun and run what has ended; when nothing has and may_sleep, sleep until
-     * something ends, a wake, or sleep_us (UINT64_MAX: no limit). How many ops ran. */
-    uint32_t (*turn)(struct reactor *reactor, bool may_sleep, uint64_t sleep_us);
+    /* Submit what was begun and run what has ended; when nothing has, first sleep until something
+     * ends, a wake, or sleep_us have passed (0: do not sleep, UINT64_MAX: no limit). After it
+     * slept and before it runs anything it calls reactor_awake. How many ops ran. */
+    uint32_t (*turn)(struct reactor *reactor, uint64_t sleep_us);
     void (*clock)(struct reactor *reactor, uint64_t *now_us, int64_t *wall_ms);
 };
 
 struct reactor {
-    uint32_t index;         /* set before the thread starts, only read since, as the next three */
-    uint32_t count;         /* reactors of this broker */
-    struct reactor **peers; /* [count], this one too */
+    uint32_t index;          /* set before the thread starts, only read since, as the next three */
+    uint32_t count;          /* reactors of this broker */
+    struct reactor **peers;  /* [count], this one too */
     struct reports *reports; /* shared by all, thread-safe; outlives them */
     struct slabs slabs;      /* this reactor's memory */
     struct metrics metrics;  /* written here, read anywhere */
@@ -160,7 +161,7 @@ struct reactor {
     void *backend_state;
     uint64_t now_us;
     int64_t wall_ms;
-    uint64_t random[4];
+    uint64_t random[4]; /* xoshiro256** */
     struct timers timers;
     struct op_queue ready;
     struct op_queue background;
@@ -168,7 +169,7 @@ struct reactor {
     bool stopping;
 };
 
-/* Memory and plain state; then uring_attach or sim_attach gives it a backend.
+/* Memory and plain state, and its place in peers[]; then uring_attach or sim_attach gives it a backend.
  *   memory_bytes   this reactor's budget, shared out by core/budget.def
  *   0 or -errno */
 [[nodiscard]] int reactor_init(struct reactor *reactor, uint32_t index, uint32_t count,
@@ -176,8 +177,18 @@ struct reactor {
                                struct reports *reports);
 void reactor_deinit(struct reactor *reactor);
 
+/* For backends: from here on the reactor can do its work. */
+void reactor_attach(struct reactor *reactor, const struct backend *backend, void *state);
+
 /* One turn of the loop. True if anything ran. */
 bool reactor_turn(struct reactor *reactor, bool may_sleep);
+
+/* How long the next turn may sleep if nothing ends and no mail comes: 0 if there is work,
+ * UINT64_MAX if not even a timer runs. */
+uint64_t reactor_sleep_us(const struct reactor *reactor);
+
+/* For backends: it has slept. Reads the clock. */
+void reactor_awake(struct reactor *reactor);
 
 /* Turns until reactor_stop was called, on this reactor. */
 void reactor_loop(struct reactor *reactor);
