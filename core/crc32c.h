@@ -21,7 +21,6 @@
 /* Each way by itself, for tests and benchmarks. */
 enum crc32c_way { CRC32C_TABLE, CRC32C_INSTRUCTION, CRC32C_FOLD, CRC32C_WAYS };
 enum crc32c_way crc32c_best(void); /* of this machine; the ways below it work as well */
-[[nodiscard]] uint32_t crc32c_by(enum crc32c_way way, uint32_t crc, const void *from,
-                                 size_t bytes);
+[[nodiscard]] uint32_t crc32c_by(enum crc32c_way way, uint32_t crc, const void *from, size_t bytes);
 
 #endif

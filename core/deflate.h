@@ -20,9 +20,9 @@ struct deflate {
     /* deflate.c only */
     enum codec codec;
     int level;
-    int result; /* sticky */
-    void *state;        /* a library's, in the caller's memory */
-    uint8_t *block;     /* snappy, lz4: input of the block being gathered */
+    int result;     /* sticky */
+    void *state;    /* a library's, in the caller's memory */
+    uint8_t *block; /* snappy, lz4: input of the block being gathered */
     size_t block_bytes;
 };
 

@@ -22,21 +22,22 @@
 #include <stdint.h>
 
 enum batch_position { /* of each field */
-    BATCH_BASE_OFFSET = 0,
-    BATCH_LENGTH = 8,
-    BATCH_PARTITION_LEADER_EPOCH = 12,
-    BATCH_MAGIC = 16,
-    BATCH_CRC = 17,
-    BATCH_ATTRIBUTES = 21,
-    BATCH_LAST_OFFSET_DELTA = 23,
-    BATCH_BASE_TIMESTAMP = 27,
-    BATCH_MAX_TIMESTAMP = 35,
-    BATCH_PRODUCER_ID = 43,
-    BATCH_PRODUCER_EPOCH = 51,
-    BATCH_BASE_SEQUENCE = 53,
-    BATCH_RECORDS_COUNT = 57,
-    BATCH_HEADER_BYTES = 61,
-    BATCH_PREFIX_BYTES = 12, /* base offset and length: what length does not count */
+                      BATCH_BASE_OFFSET = 0,
+                      BATCH_LENGTH = 8,
+                      BATCH_PARTITION_LEADER_EPOCH = 12,
+                      BATCH_MAGIC = 16,
+                      BATCH_CRC = 17,
+                      BATCH_ATTRIBUTES = 21,
+                      BATCH_LAST_OFFSET_DELTA = 23,
+                      BATCH_BASE_TIMESTAMP = 27,
+                      BATCH_MAX_TIMESTAMP = 35,
+                      BATCH_PRODUCER_ID = 43,
+                      BATCH_PRODUCER_EPOCH = 51,
+                      BATCH_BASE_SEQUENCE = 53,
+                      BATCH_RECORDS_COUNT = 57,
+                      BATCH_HEADER_BYTES = 61,
+                      BATCH_PREFIX_BYTES =
+                          12, /* base offset and length: what length does not count */
 };
 
 enum batch_attribute {

@@ -34,9 +34,9 @@ struct producer {
     int64_t producer_id;
     int16_t producer_epoch;
     uint8_t batches_count;
-    int32_t coordinator_epoch;     /* of the last marker; -1: none yet */
-    int64_t last_timestamp;        /* of its newest batch or marker: expiry counts from here */
-    int64_t txn_first_offset;      /* -1: no open transaction */
+    int32_t coordinator_epoch; /* of the last marker; -1: none yet */
+    int64_t last_timestamp;    /* of its newest batch or marker: expiry counts from here */
+    int64_t txn_first_offset;  /* -1: no open transaction */
     struct producer_batch batches[PRODUCER_BATCHES_MAX]; /* oldest first */
 
     /* producers.c only: places in the table, oldest writer to newest */

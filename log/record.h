@@ -15,7 +15,7 @@
 struct record {
     int64_t offset;
     int64_t timestamp;
-    const uint8_t *key;  /* points into the batch; NULL is null, an empty key is not NULL */
+    const uint8_t *key; /* points into the batch; NULL is null, an empty key is not NULL */
     const uint8_t *value;
     uint32_t key_bytes;
     uint32_t value_bytes;

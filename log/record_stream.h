@@ -19,7 +19,7 @@ enum { RECORD_WINDOW_BYTES = 64 << 10 };
 enum record_stream_progress {
     RECORD_STREAM_RECORD, /* one more record has been read, and it is well-formed */
     RECORD_STREAM_MORE,   /* the budget is used up */
-    RECORD_STREAM_END,    /* there were exactly as many records as the batch says, and no byte more */
+    RECORD_STREAM_END, /* there were exactly as many records as the batch says, and no byte more */
     RECORD_STREAM_BROKEN, /* ... or not; or one is malformed, or the stream cannot be inflated */
 };
 

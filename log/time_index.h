@@ -22,8 +22,8 @@ struct time_index_entry {
 
 struct time_index {
     int64_t base_offset;
-    int64_t max_timestamp; /* so far; -1: none */
-    int64_t max_offset;    /* last offset of the batch that holds it */
+    int64_t max_timestamp;            /* so far; -1: none */
+    int64_t max_offset;               /* last offset of the batch that holds it */
     struct time_index_entry *entries; /* [room] */
     uint32_t count;
     uint32_t count_max; /* segment.index.bytes / 12 */

@@ -38,16 +38,16 @@ struct validation_rules {
 };
 
 enum validation_error { /* what is wrong with a record */
-    VALIDATION_NO_KEY,
-    VALIDATION_TIMESTAMP_OUT_OF_RANGE,
-    VALIDATION_TIMESTAMP_TYPE, /* the producer says LogAppendTime */
+                        VALIDATION_NO_KEY,
+                        VALIDATION_TIMESTAMP_OUT_OF_RANGE,
+                        VALIDATION_TIMESTAMP_TYPE, /* the producer says LogAppendTime */
 };
 
 struct validation {
     /* The result, once VALIDATION_DONE. */
-    enum refusal refusal;   /* REFUSAL_NONE: append it */
-    const char *why;        /* refused, and not for records' errors: in words */
-    uint32_t errors_count;  /* all of them; only the first VALIDATION_ERRORS_MAX are kept */
+    enum refusal refusal;  /* REFUSAL_NONE: append it */
+    const char *why;       /* refused, and not for records' errors: in words */
+    uint32_t errors_count; /* all of them; only the first VALIDATION_ERRORS_MAX are kept */
     struct {
         int32_t record_index;
         enum validation_error error;
