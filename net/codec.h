@@ -1,0 +1,43 @@
+/*
+ * codec -- what the generated encoders and decoders need beyond core/cursor and core/writer.
+ *
+ * For each message of net/schema/ the build generates a struct and three functions, for instance in
+ * "net/codec/produce.h":
+ *
+ *     produce_request_init     every field at its default
+ *     produce_request_decode   false: cannot be, or does not fit the arena; the struct is no use
+ *     produce_request_encode   leaves its verdict in the writer
+ *
+ * A decoded message points into the bytes it was read from; only arrays are copied, into the arena.
+ * Fields that a version does not have are at their defaults after decode, and are not encoded. Bytes
+ * that follow the message are left in the cursor: a later version's client may have added them.
+ */
+#ifndef NET_CODEC_H
+#define NET_CODEC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/arena.h"
+#include "core/cursor.h"
+#include "core/writer.h"
+
+/* A field of type `records`: batches as they are, or at encoding only how many bytes they take. */
+struct records {
+    const uint8_t *data;
+    int32_t bytes; /* -1: null */
+    void *name;    /* encode: not NULL leaves a hole of this name instead of copying data */
+};
+
+#define RECORDS_NULL ((struct records){.bytes = -1})
+
+/* Room for an array just counted; with none left in the arena, cursor and count fail. */
+void *codec_take_items(struct cursor *cursor, struct arena *arena, int32_t *count,
+                       size_t item_bytes);
+
+struct records codec_records(struct view view);
+void codec_write_records(struct writer *writer, struct records records);
+void codec_write_compact_records(struct writer *writer, struct records records);
+
+#endif
