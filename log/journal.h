@@ -9,7 +9,13 @@
  * One commit is in flight while the next gathers. Entries of one log are replayed by their sequence,
  * which the log gives out. Files have a size and a number fixed at start: their product is the
  * journal's budget. A file whose turn comes again must have been released: the store is told
- * early (pressed) and releases it; until then appends wait in a queue.
+ * early (pressed) and releases it.
+ *
+ * The store asks for room first, and appends only then: so an append is copied into a commit, and
+ * that commit has its place in a file, before journal_append returns. It waits for the disk, never
+ * for a release. (If it could, a log could not settle the block that its waiting append belongs to,
+ * and the file that the append waits for would never be released.) DATA leaves the last free file
+ * to STATE: what releases a file can always be written.
  * Lives on the store's core. Format: docs/formats.md.
  */
 #ifndef LOG_JOURNAL_H
@@ -30,11 +36,8 @@ struct journal_append {
     int64_t segment_base;
     uint32_t position;
     uint32_t rest_bytes; /* the first bytes repeat what is durable already */
-    /* the entry's bytes: up to two pieces, borrowed until `gathered`, which journal_append or a
-     * later turn calls once they are copied; NULL: they stay good until then */
-    struct iovec bytes[2];
-    void (*gathered)(struct journal_append *append); /* file_ordinal is set now; may be NULL */
-    uint64_t file_ordinal; /* the journal file that holds the entry's first byte */
+    struct iovec bytes[2]; /* the entry's bytes, in up to two pieces; copied at once */
+    uint64_t file_ordinal; /* out, at once: the journal file that holds the entry */
 };
 
 struct journal_options {
@@ -48,6 +51,8 @@ struct journal_options {
     /* The files up to `ordinal` are wanted back: move what they hold, then journal_release. Called
      * again with higher ordinals. */
     void (*pressed)(void *context, uint64_t ordinal);
+    /* There may be room again, after journal_has_room said no. Called on a turn of its own. */
+    void (*room)(void *context);
     /* A write failed: called once; the store takes the directory offline. */
     void (*failed)(void *context, int error);
     void *context;
@@ -69,7 +74,7 @@ struct journal {
     struct journal_file *files; /* [files_max] */
     struct journal_commit *gathering;
     struct journal_commit *in_flight;
-    struct op_queue waiting; /* appends for which there is no room yet */
+    bool room_wanted; /* journal_has_room said no: call options.room when it may say yes */
 };
 
 /* Makes or opens nothing yet: files are made ahead by jobs, the first one here.
@@ -77,11 +82,12 @@ struct journal {
 void journal_open(struct journal *journal, struct reactor *reactor,
                   const struct journal_options *options, struct op *op, op_fn *then);
 
-/* Appends end in the order they began. A DATA entry larger than a commit is cut into several by the
- * journal, which then uses consecutive log_sequences from append->log_sequence on:
- * journal_sequences() tells how many beforehand. */
+/* Would an entry of so many bytes be gathered now? False: options.room will be called. */
+[[nodiscard]] bool journal_has_room(struct journal *journal, enum entry_type type, uint64_t bytes);
+uint64_t journal_entry_bytes_max(const struct journal *journal); /* what one commit can hold */
+
+/* Only with journal_has_room. Appends end in the order they began. */
 void journal_append(struct journal *journal, struct journal_append *append, op_fn *then);
-uint32_t journal_sequences(const struct journal *journal, uint64_t bytes);
 
 /* Nothing in files below `ordinal` is needed any more. */
 void journal_release(struct journal *journal, uint64_t ordinal);
