@@ -85,7 +85,7 @@ enum batch_state {
 
 static inline int64_t batch_last_offset(const struct batch *batch)
 {
-    return batch->base_offset + batch->last_offset_delta;
+    return (int64_t)((uint64_t)batch->base_offset + (uint64_t)(int64_t)batch->last_offset_delta);
 }
 
 static inline int batch_codec(const struct batch *batch)

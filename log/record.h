@@ -10,25 +10,21 @@
 #ifndef LOG_RECORD_H
 #define LOG_RECORD_H
 
+#include "core/cursor.h"
 #include "log/batch.h"
 
 struct record {
     int64_t offset;
     int64_t timestamp;
-    const uint8_t *key; /* points into the batch; NULL is null, an empty key is not NULL */
-    const uint8_t *value;
-    uint32_t key_bytes;
-    uint32_t value_bytes;
-    uint32_t headers_count;
-    uint32_t headers_bytes;
-    const uint8_t *headers; /* encoded; record_headers_next reads them */
+    struct view key; /* these three point into the batch */
+    struct view value;
+    struct view headers; /* encoded; record_headers_next reads them */
+    int32_t headers_count;
 };
 
 struct record_header {
-    const uint8_t *key; /* never NULL */
-    const uint8_t *value;
-    uint32_t key_bytes;
-    uint32_t value_bytes;
+    struct view key; /* never null */
+    struct view value;
 };
 
 /* The records of a batch whose body lies decoded in memory:
@@ -39,8 +35,7 @@ struct record_header {
  *
  * broken: the body is not exactly batch->records_count well-formed records. */
 struct records {
-    const uint8_t *at;
-    const uint8_t *end;
+    struct cursor cursor;
     int64_t base_offset;
     int64_t base_timestamp;
     int64_t log_append_time; /* BATCH_NO_TIMESTAMP: each record has its own */
@@ -52,14 +47,18 @@ struct records {
 struct records records_of(const struct batch *batch, const void *body, size_t bytes);
 [[nodiscard]] bool records_next(struct records *records, struct record *record);
 
-/* Reads the header at *at (start with record->headers) and steps behind it. False: no more. */
-[[nodiscard]] bool record_headers_next(const struct record *record, const uint8_t **at,
-                                       struct record_header *header);
+/* The headers one by one; start with a cursor over record->headers. They are known to be whole. */
+[[nodiscard]] bool record_headers_next(struct cursor *cursor, struct record_header *header);
 
 /* Bytes that the record takes, told from the batch's base. */
 size_t record_bytes(const struct record *record, int64_t timestamp_delta, int32_t offset_delta);
 /* Writes it; `to` has room for record_bytes(). Returns the end of what was written. */
 uint8_t *record_write(const struct record *record, int64_t timestamp_delta, int32_t offset_delta,
                       uint8_t *to);
+
+/* Zigzag varints, for who writes records piece by piece. */
+enum { RECORD_VARINT_BYTES_MAX = 10 };
+size_t record_varint_bytes(int64_t value);
+uint8_t *record_varint_write(int64_t value, uint8_t *to);
 
 #endif
