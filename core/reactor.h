@@ -25,6 +25,7 @@
 #include "core/slab.h"
 #include "core/timer.h"
 
+#include <sys/socket.h>
 #include <sys/uio.h>
 
 struct reactor;
@@ -44,9 +45,10 @@ struct receive {
 struct send {
     struct op op;
     int fd;
-    uint32_t iov_count; /* at most SEND_IOV_MAX */
-    struct iovec *iov;  /* borrowed, and modified, until then */
-    bool more;          /* more follows at once: the kernel may hold this back for it */
+    uint32_t iov_count;    /* at most SEND_IOV_MAX */
+    struct iovec *iov;     /* borrowed, and modified, until then */
+    bool more;             /* more follows at once: the kernel may hold this back for it */
+    struct msghdr message; /* the backend's */
 };
 enum { SEND_IOV_MAX = 64 };
 
