@@ -58,6 +58,6 @@ static inline bool op_queue_is_empty(const struct op_queue *queue)
 }
 
 /* The struct that embeds `member`. */
-#define container_of(pointer, type, member) ((type *)((char *)(pointer) - offsetof(type, member)))
+#define container_of(pointer, type, member) ((type *)((char *)(pointer)-offsetof(type, member)))
 
 #endif

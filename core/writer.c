@@ -123,7 +123,8 @@ void writer_hole(struct writer *writer, uint32_t bytes, void *name)
     struct writer_piece *piece = writer->last;
     uintptr_t mask = alignof(struct writer_piece) - 1;
     uint8_t *next = writer->at + (-(uintptr_t)writer->at & mask);
-    bool has_room = writer->end - writer->at >= (ptrdiff_t)(mask + sizeof *piece + WRITER_PIECE_MIN);
+    bool has_room =
+        writer->end - writer->at >= (ptrdiff_t)(mask + sizeof *piece + WRITER_PIECE_MIN);
     if (has_room) {
         writer_open_piece(writer, next);
     } else if (!writer_open_chunk(writer)) {

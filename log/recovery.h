@@ -15,8 +15,8 @@
 struct recovery_options {
     const char *directory;
     int32_t node_id;
-    char cluster_id[32];      /* "": take the directory's, or the one drawn below when it is new */
-    uint8_t entropy[64];      /* for a cluster id, directory id and salt, should they be needed */
+    char cluster_id[32]; /* "": take the directory's, or the one drawn below when it is new */
+    uint8_t entropy[64]; /* for a cluster id, directory id and salt, should they be needed */
     uint32_t index_interval_bytes;
 };
 
@@ -26,13 +26,13 @@ struct recovery {
     char problem[512]; /* what is wrong, where, and what to do */
 
     /* out */
-    bool formatted;  /* the directory was empty */
-    bool was_clean;  /* the last stop was clean: nothing had to be replayed */
-    uint32_t start;  /* this start's number, durable */
+    bool formatted; /* the directory was empty */
+    bool was_clean; /* the last stop was clean: nothing had to be replayed */
+    uint32_t start; /* this start's number, durable */
     uint64_t salt;
     char cluster_id[32];
     char directory_id[32];
-    int lock_fd; /* holds the directory's lock while open */
+    int lock_fd;            /* holds the directory's lock while open */
     struct log_state *logs; /* not dropped ones, in name order */
     size_t logs_count;
     struct replay replay;
@@ -54,7 +54,7 @@ struct clean_stop {
         char name[LOG_NAME_BYTES_MAX + 1];
         int64_t log_start, log_end, high_watermark;
         bool log_start_moved; /* past the first segment's base */
-    } *logs; /* of all cores */
+    } * logs;                 /* of all cores */
     size_t logs_count;
     int64_t broker_epoch;
     int lock_fd;

@@ -21,7 +21,7 @@ struct store_options {
     uint32_t start;
     uint32_t core;
     uint64_t salt;
-    uint64_t journal_bytes;  /* this core's part of the directory's journal budget */
+    uint64_t journal_bytes; /* this core's part of the directory's journal budget */
     uint32_t journal_file_bytes;
     uint32_t fetch_read_bytes; /* piece of a cold read: 256 KiB */
 };
@@ -30,7 +30,7 @@ struct store {
     struct reactor *reactor;
     struct store_options options;
     struct journal journal;
-    bool offline;   /* a write or flush failed: nothing more is written here */
+    bool offline; /* a write or flush failed: nothing more is written here */
     bool stopping;
     uint64_t log_counter; /* of the next log id */
     struct log *logs;     /* all, linked through log->next */

@@ -1,14 +1,14 @@
 #include "net/api.h"
 
 const struct api apis[] = {
-#define API(NAME, Name, name_, version_min_told_)                                                  \
-    {                                                                                              \
-        .name = #Name,                                                                             \
-        .key = NAME##_KEY,                                                                         \
-        .version_min = NAME##_VERSION_MIN,                                                         \
-        .version_max = NAME##_VERSION_MAX,                                                         \
-        .flexible_min = NAME##_FLEXIBLE_MIN,                                                       \
-        .version_min_told = version_min_told_,                                                     \
+#define API(NAME, Name, name_, version_min_told_) \
+    {                                             \
+        .name = #Name,                            \
+        .key = NAME##_KEY,                        \
+        .version_min = NAME##_VERSION_MIN,        \
+        .version_max = NAME##_VERSION_MAX,        \
+        .flexible_min = NAME##_FLEXIBLE_MIN,      \
+        .version_min_told = version_min_told_,    \
     },
 #include "net/api.def"
 #undef API

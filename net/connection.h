@@ -32,10 +32,10 @@ struct frame {
 };
 
 struct server_options {
-    uint32_t connections_max;       /* max.connections, per broker */
-    uint32_t frame_bytes_max;       /* socket.request.max.bytes */
-    uint64_t idle_us;               /* connections.max.idle.ms */
-    uint64_t progress_us;           /* an unfinished frame must be whole by then */
+    uint32_t connections_max; /* max.connections, per broker */
+    uint32_t frame_bytes_max; /* socket.request.max.bytes */
+    uint64_t idle_us;         /* connections.max.idle.ms */
+    uint64_t progress_us;     /* an unfinished frame must be whole by then */
 };
 
 /* A core's part of the wire. */

@@ -5,8 +5,8 @@
 const char *kafka_error_name(int16_t error)
 {
     switch (error) {
-#define KAFKA_ERROR(number, NAME)                                                                  \
-    case number:                                                                                   \
+#define KAFKA_ERROR(number, NAME) \
+    case number:                  \
         return #NAME;
 #include "net/error.def"
 #undef KAFKA_ERROR

@@ -22,19 +22,19 @@
 #include "shard/shard.h"
 
 struct request {
-    struct op op;               /* the handler's, for whatever it waits for */
-    struct shard *shard;        /* home */
+    struct op op;        /* the handler's, for whatever it waits for */
+    struct shard *shard; /* home */
     struct connection *connection;
-    struct frame frame;         /* decoded structs point into it; kept until the reply is done */
-    struct cursor body;         /* behind the header */
+    struct frame frame; /* decoded structs point into it; kept until the reply is done */
+    struct cursor body; /* behind the header */
     int16_t api_key;
     int16_t version;
     int32_t correlation_id;
     struct str client_id;
     uint64_t started_us;
-    struct arena arena;         /* decoded structs, and what lives as long as the request */
+    struct arena arena; /* decoded structs, and what lives as long as the request */
     struct reply reply;
-    void *state;                /* the handler's, in the arena */
+    void *state;                              /* the handler's, in the arena */
     void (*release)(struct request *request); /* before the memory goes; NULL: nothing to release */
 };
 

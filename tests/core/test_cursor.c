@@ -9,7 +9,7 @@ static struct cursor cursor_over(const void *data, size_t bytes)
     return cursor;
 }
 
-#define CURSOR(...)                                                                                \
+#define CURSOR(...) \
     cursor_over((const uint8_t[]){__VA_ARGS__}, sizeof(const uint8_t[]){__VA_ARGS__})
 
 Test(cursor, reads_integers_big_endian)

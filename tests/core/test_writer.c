@@ -47,7 +47,7 @@ Test(writer, writes_integers_big_endian)
     writer_int32(&writer, INT32_MIN + 1);
     writer_int64(&writer, 0x0001020304050607);
     writer_float64(&writer, 1.5);
-    static const uint8_t expected[] = {0xff, 0xff, 0xfe, 1, 2, 0x80, 0, 0,    1,    0, 1, 2, 3,
+    static const uint8_t expected[] = {0xff, 0xff, 0xfe, 1, 2,    0x80, 0, 0, 1, 0, 1, 2, 3,
                                        4,    5,    6,    7, 0x3f, 0xf8, 0, 0, 0, 0, 0, 0};
     cr_assert(view_equal(joined(), view_of(expected, sizeof expected)));
 }
