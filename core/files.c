@@ -148,12 +148,11 @@ static void directory_of(char *directory, const char *path)
 {
     const char *slash = strrchr(path, '/');
     if (!slash) {
-        strcpy(directory, ".");
-    } else {
-        size_t bytes = slash == path ? 1 : slash - path;
-        memcpy(directory, path, bytes);
-        directory[bytes] = '\0';
+        path = ".";
     }
+    size_t bytes = slash > path ? slash - path : 1;
+    memcpy(directory, path, bytes);
+    directory[bytes] = '\0';
 }
 
 int files_replace_whole(struct files *files, const char *path, const void *text, size_t bytes)

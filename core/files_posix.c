@@ -197,7 +197,7 @@ static bool entry_fill(struct files_entry *entry, int directory, const char *nam
     if (fstatat(directory, name, &status, 0) < 0) {
         return false;
     }
-    strcpy(entry->name, name);
+    snprintf(entry->name, sizeof(entry->name), "%s", name); /* NAME_MAX is 255 */
     entry->is_directory = S_ISDIR(status.st_mode);
     entry->bytes = status.st_size;
     return true;

@@ -103,6 +103,14 @@ static int ring_init(struct uring *uring, uint32_t *entries)
     }
 }
 
+static void news_await(struct reactor *reactor)
+{
+    struct io_uring_sqe *sqe = uring_sqe(reactor, uring_of(reactor), URING_NEWS);
+    sqe->opcode = IORING_OP_POLL_ADD;
+    sqe->fd = uring_of(reactor)->eventfd;
+    sqe->poll32_events = POLLIN;
+}
+
 static const struct backend uring_backend;
 
 int uring_attach(struct reactor *reactor, const struct uring_options *options, char *why,
@@ -136,6 +144,7 @@ int uring_attach(struct reactor *reactor, const struct uring_options *options, c
     }
     uring_jobs_init(uring);
     reactor_attach(reactor, &uring_backend, uring);
+    news_await(reactor);
     return 0;
 }
 
@@ -152,14 +161,6 @@ void uring_detach(struct reactor *reactor)
 }
 
 /* -- taking over ------------------------------------------------------------------------------- */
-
-static void news_await(struct reactor *reactor)
-{
-    struct io_uring_sqe *sqe = uring_sqe(reactor, uring_of(reactor), URING_NEWS);
-    sqe->opcode = IORING_OP_POLL_ADD;
-    sqe->fd = uring_of(reactor)->eventfd;
-    sqe->poll32_events = POLLIN;
-}
 
 /* The ring's first turn: it belongs to this thread from now on. What makes it only better may fail;
  * the worker settings need the task to be known to io_uring, which ring_fd sees to. */
@@ -185,7 +186,6 @@ static void uring_enable(struct reactor *reactor)
             (void)io_uring_register_iowq_aff(&uring->ring, sizeof(cpu), &cpu);
         }
     }
-    news_await(reactor);
 }
 
 /* -- submitting -------------------------------------------------------------------------------- */

@@ -1,10 +1,13 @@
+/*
+ * uring_disk -- reads and writes of the io_uring backend, resumed until whole.
+ *
+ * While one is under way io->op.result is how many bytes have been transferred.
+ */
 #define _GNU_SOURCE
 #include "core/uring.h"
 
 #include <errno.h>
 #include <sys/uio.h>
-
-/* io->op.result: bytes transferred so far. */
 
 static struct io_uring_sqe *transfer_begin(struct reactor *reactor, struct file_io *io,
                                            enum uring_tag tag)

@@ -1,3 +1,10 @@
+/*
+ * uring_jobs -- the helper thread of a reactor, started with the first job.
+ *
+ *      reactor                                     helper
+ *      waiting --(mutex, condition)--------------> run
+ *      then   <--(eventfd in the ring)------------ ended
+ */
 #define _GNU_SOURCE
 #include "core/uring.h"
 

@@ -1,4 +1,12 @@
+/*
+ * uring_net -- sockets of the io_uring backend.
+ *
+ * A receive waits for data without holding a buffer. Once there is some, the kernel picks one of
+ * few hot buffers and fills it; the op's `then` runs, and the buffer goes back before the next
+ * completion is looked at. Without buffer rings the socket is polled and read into one buffer.
+ */
 #define _GNU_SOURCE
+#include "core/big_endian.h"
 #include "core/uring.h"
 
 #include <arpa/inet.h>
@@ -92,13 +100,13 @@ static bool socket_address_from(struct socket_address *to, const struct listen_a
     memset(to, 0, sizeof(*to));
     if (inet_pton(AF_INET, from->host, &to->v4.sin_addr) == 1) {
         to->v4.sin_family = AF_INET;
-        to->v4.sin_port = htons(from->port);
+        big_endian_store16(&to->v4.sin_port, from->port);
         to->bytes = sizeof(to->v4);
         return true;
     }
     if (inet_pton(AF_INET6, from->host, &to->v6.sin6_addr) == 1) {
         to->v6.sin6_family = AF_INET6;
-        to->v6.sin6_port = htons(from->port);
+        big_endian_store16(&to->v6.sin6_port, from->port);
         to->bytes = sizeof(to->v6);
         return true;
     }
@@ -129,7 +137,8 @@ int uring_listen(struct reactor *reactor, struct listen_address *address)
         close(fd);
         return error;
     }
-    address->port = ntohs(at.any.sa_family == AF_INET ? at.v4.sin_port : at.v6.sin6_port);
+    address->port =
+        big_endian_load16(at.any.sa_family == AF_INET ? &at.v4.sin_port : &at.v6.sin6_port);
     return fd;
 }
 
