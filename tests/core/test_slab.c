@@ -1,0 +1,140 @@
+#include "core/slab.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const uint64_t GIB = 1 << 30;
+
+Test(slab, gives_pieces_of_their_class)
+{
+    cr_assert_eq(slab_bytes(0), 512);
+    cr_assert_eq(slab_bytes(512), 512);
+    cr_assert_eq(slab_bytes(513), 1024);
+    cr_assert_eq(slab_bytes((64 << 10) + 1), 128 << 10);
+    cr_assert_eq(slab_bytes(SLAB_BYTES_MAX), SLAB_BYTES_MAX);
+}
+
+Test(slab, aligns_pieces_and_lets_all_of_each_be_written)
+{
+    struct slabs slabs;
+    cr_assert_eq(slabs_init(&slabs, 4 * GIB), 0);
+    for (size_t bytes = 512; bytes <= 16 << 20; bytes *= 2) {
+        uint8_t *first = slab_take(&slabs, BUDGET_TAIL, bytes);
+        uint8_t *second = slab_take(&slabs, BUDGET_TAIL, bytes);
+        cr_assert_eq((uintptr_t)second % (bytes < 4096 ? bytes : 4096), 0);
+        memset(first, 1, bytes);
+        memset(second, 2, bytes);
+        cr_assert_eq(first[bytes - 1], 1);
+        slab_give(&slabs, BUDGET_TAIL, first, bytes);
+        slab_give(&slabs, BUDGET_TAIL, second, bytes - 1); /* the same class */
+    }
+    cr_assert_eq(slabs.budgets[BUDGET_TAIL].bytes, 0);
+    slabs_deinit(&slabs);
+}
+
+Test(slab, reuses_the_warmest_piece_first)
+{
+    struct slabs slabs;
+    cr_assert_eq(slabs_init(&slabs, GIB), 0);
+    void *first = slab_take(&slabs, BUDGET_TAIL, 4096);
+    void *second = slab_take(&slabs, BUDGET_TAIL, 4096);
+    slab_give(&slabs, BUDGET_TAIL, first, 4096);
+    slab_give(&slabs, BUDGET_TAIL, second, 4096);
+    cr_assert_eq(slab_take(&slabs, BUDGET_TAIL, 4096), second);
+    cr_assert_eq(slab_take(&slabs, BUDGET_TAIL, 4096), first);
+    slabs_deinit(&slabs);
+}
+
+Test(slab, refuses_at_the_limit_of_a_term_and_leaves_the_others_theirs)
+{
+    struct slabs slabs;
+    cr_assert_eq(slabs_init(&slabs, 10 << 20), 0);
+    uint64_t bytes_max = slabs.budgets[BUDGET_FRAMES].bytes_max;
+    uint64_t taken = 0;
+    while (slab_take(&slabs, BUDGET_FRAMES, 64 << 10)) {
+        taken += 64 << 10;
+        cr_assert_leq(taken, bytes_max);
+    }
+    cr_assert_gt(taken + (64 << 10), bytes_max, "not before the limit is reached");
+    cr_assert_eq(slabs.budgets[BUDGET_FRAMES].bytes, taken);
+    cr_assert_not_null(slab_take(&slabs, BUDGET_TAIL, 64 << 10));
+    cr_assert_null(slab_take(&slabs, BUDGET_TAIL, (size_t)SLAB_BYTES_MAX + 1));
+    cr_assert_null(slab_take(&slabs, BUDGET_TAIL, SIZE_MAX));
+    slab_give(&slabs, BUDGET_TAIL, NULL, 0);
+    slabs_deinit(&slabs);
+}
+
+Test(slab, moves_a_charge_between_terms)
+{
+    struct slabs slabs;
+    cr_assert_eq(slabs_init(&slabs, 10 << 20), 0);
+    void *piece = slab_take(&slabs, BUDGET_FRAMES, 1 << 20);
+    cr_assert(slab_recharge(&slabs, BUDGET_FRAMES, BUDGET_TAIL, 1 << 20));
+    cr_assert_eq(slabs.budgets[BUDGET_FRAMES].bytes, 0);
+    cr_assert_eq(slabs.budgets[BUDGET_TAIL].bytes, 1 << 20);
+    cr_assert_not(slab_recharge(&slabs, BUDGET_TAIL, BUDGET_JOURNAL, 1 << 20), "4 % of 10 MiB");
+    cr_assert_eq(slabs.budgets[BUDGET_TAIL].bytes, 1 << 20);
+    slab_give(&slabs, BUDGET_TAIL, piece, 1 << 20);
+    slabs_deinit(&slabs);
+}
+
+/* No mixture of sizes, in whatever order taken and given, runs dry before the budget. */
+Test(slab, never_fails_before_its_budget_is_used_up)
+{
+    enum { PIECES = 4096, STEPS = 20000 };
+    static struct {
+        void *piece;
+        size_t bytes;
+    } held[PIECES];
+    struct slabs slabs;
+    cr_assert_eq(slabs_init(&slabs, 64 << 20), 0);
+    struct budget *budget = &slabs.budgets[BUDGET_TAIL];
+    srandom(1);
+    for (uint32_t step = 0; step < STEPS; step++) {
+        uint32_t i = random() % PIECES;
+        if (held[i].piece) {
+            slab_give(&slabs, BUDGET_TAIL, held[i].piece, held[i].bytes);
+            held[i].piece = NULL;
+            continue;
+        }
+        held[i].bytes = 1 + random() % (1u << random() % 24);
+        uint64_t before = budget->bytes;
+        held[i].piece = slab_take(&slabs, BUDGET_TAIL, held[i].bytes);
+        bool fits = before + slab_bytes(held[i].bytes) <= budget->bytes_max;
+        cr_assert_eq(held[i].piece != NULL, fits);
+    }
+    cr_assert_geq(budget->bytes_peak, budget->bytes);
+    slabs_deinit(&slabs);
+}
+
+static uint64_t resident_bytes(void)
+{
+    char text[128] = "", *second;
+    FILE *statm = fopen("/proc/self/statm", "r");
+    cr_assert_not_null(fgets(text, sizeof(text), statm));
+    fclose(statm);
+    (void)strtoull(text, &second, 10); /* the first number is the size */
+    return strtoull(second, NULL, 10) * sysconf(_SC_PAGESIZE);
+}
+
+Test(slab, returns_large_idle_pieces_to_the_kernel)
+{
+    enum { PIECES = 64, PIECE_BYTES = 2 << 20 };
+    struct slabs slabs;
+    cr_assert_eq(slabs_init(&slabs, GIB), 0);
+    uint64_t before = resident_bytes();
+    void *pieces[PIECES];
+    for (uint32_t i = 0; i < PIECES; i++) {
+        pieces[i] = slab_take(&slabs, BUDGET_TAIL, PIECE_BYTES);
+        memset(pieces[i], 1, PIECE_BYTES);
+    }
+    cr_assert_gt(resident_bytes(), before + 100 * (1 << 20));
+    for (uint32_t i = 0; i < PIECES; i++) {
+        slab_give(&slabs, BUDGET_TAIL, pieces[i], PIECE_BYTES);
+    }
+    cr_assert_lt(resident_bytes(), before + 20 * (1 << 20));
+    slabs_deinit(&slabs);
+}
