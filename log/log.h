@@ -17,6 +17,7 @@
 #include "core/reactor.h"
 #include "log/batch.h"
 #include "log/epochs.h"
+#include "log/journal.h"
 #include "log/offset_index.h"
 #include "log/producers.h"
 #include "log/refusal.h"

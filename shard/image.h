@@ -1,34 +1,23 @@
 /*
  * image -- the cluster's metadata at one offset of the metadata log; never changed once published.
  *
- * The control shard makes a new image for each change by copying the path to what changed, and
- * shares the rest. It sends the image to each core and frees what the change replaced when all have
- * taken it over. So a pointer into an image is good until the next wait, and not longer.
+ *      image 41            image 42                  two search trees over the same topics,
+ *        (m)                 (m')                    by name and by id; a change copies the
+ *       /   \               /    \                   path to what it touches and shares the
+ *     (c)   (t)  <-- shared      (t')                rest
+ *
+ * The control shard makes a new image for each round of changes, sends it to every core, and frees
+ * what the round replaced when all have taken it over. So a pointer into an image is good until the
+ * next wait, and not longer.
  */
 #ifndef SHARD_IMAGE_H
 #define SHARD_IMAGE_H
 
 #include "core/uuid.h"
-#include "log/log.h"
-
-#include <stdbool.h>
-#include <stdint.h>
+#include "core/view.h"
+#include "shard/topic_config.h"
 
 enum { TOPIC_NAME_BYTES_MAX = 249 };
-
-/* A topic's settings that change how it is served, resolved against the broker's. */
-struct topic_settings {
-    struct log_settings log;
-    uint32_t message_bytes_max;     /* max.message.bytes */
-    int8_t compression;             /* enum compression, or COMPRESSION_PRODUCER -1 */
-    int32_t compression_level;
-    bool log_append_time;           /* message.timestamp.type */
-    int64_t timestamp_before_ms_max;
-    int64_t timestamp_after_ms_max;
-    bool compacted;                 /* cleanup.policy has compact: every record needs a key */
-    int32_t min_insync_replicas;
-    bool validate_headers_only;     /* odradek.validate=headers */
-};
 
 struct topic_partition {
     int32_t leader_epoch;
@@ -36,29 +25,62 @@ struct topic_partition {
     uint32_t owner; /* core; this node's own business, not in the metadata log */
 };
 
-struct topic_config {
-    char *name;
-    char *value;
-};
-
 struct topic {
     struct uuid id;
     char name[TOPIC_NAME_BYTES_MAX + 1];
     bool internal;
-    struct topic_settings settings;
+    struct topic_settings settings; /* from the topic's configs and the broker's */
+    struct topic_config *configs;   /* [configs_count] as set on the topic, in name order */
     uint32_t configs_count;
-    struct topic_config *configs; /* as set on the topic, in name order */
+    struct topic_partition *partitions; /* [partitions_count] */
     uint32_t partitions_count;
-    struct topic_partition partitions[];
 };
 
-struct image; /* image.c */
+struct image {
+    int64_t offset; /* the next one of the metadata log */
+    uint32_t topics_count;
+    uint64_t partitions_count;
 
-const struct topic *image_topic_by_name(const struct image *image, const char *name, size_t bytes);
+    /* image.c only */
+    uint64_t round; /* of changes, from 0 */
+    struct image_node *by_name;
+    struct image_node *by_id;
+    struct image_edit *retired; /* what the next image replaced; freed with this one */
+};
+
+const struct topic *image_topic_by_name(const struct image *image, struct view name);
 const struct topic *image_topic_by_id(const struct image *image, const struct uuid *id);
-/* Topics in name order: the first one with a name > `after` ("" for the first); NULL at the end. */
+/* Topics in name order: the first with a name > `after` ("" for the first); NULL at the end. */
 const struct topic *image_topic_after(const struct image *image, const char *after);
-uint32_t image_topics_count(const struct image *image);
-int64_t image_offset(const struct image *image);
+/* A topic whose name differs from this one only in '.' and '_'; NULL: none. */
+const struct topic *image_topic_collision(const struct image *image, struct view name);
+
+/* -- for the control shard ---------------------------------------------------------------------- */
+
+/* One round of changes on its way from `base` to a new image. */
+struct image_edit;
+
+[[nodiscard]] struct image *image_new(void);
+/* An image that nobody reads any more: with all it shares with none, or with its successor. */
+void image_free_all(struct image *image);
+void image_free_replaced(struct image *image);
+
+/* NULL: out of memory, as for all below; the edit is then only good for image_edit_discard. */
+[[nodiscard]] struct image_edit *image_edit_begin(struct image *base);
+[[nodiscard]] struct topic *image_edit_add(struct image_edit *edit, const struct uuid *id,
+                                           struct view name);
+/* The topic, to be changed: a copy the first time in an edit. NULL too when there is none. */
+[[nodiscard]] struct topic *image_edit_topic(struct image_edit *edit, const struct uuid *id);
+[[nodiscard]] bool image_edit_remove(struct image_edit *edit, const struct uuid *id);
+/* As it will be: for questions while changes are made. */
+const struct image *image_edit_view(const struct image_edit *edit);
+/* The new image. The edit stays with the base until image_free_replaced(base). */
+struct image *image_edit_end(struct image_edit *edit, int64_t offset);
+void image_edit_discard(struct image_edit *edit);
+
+[[nodiscard]] bool topic_set_partition(struct topic *topic, uint32_t index,
+                                       const struct topic_partition *partition);
+/* value NULL: unset it. Settings are not resolved here. */
+[[nodiscard]] bool topic_set_config(struct topic *topic, struct view name, struct view value);
 
 #endif

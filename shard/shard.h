@@ -27,7 +27,7 @@ struct broker_settings { /* the same for all cores; resolved from shard/settings
     uint32_t fetch_bytes_max;            /* fetch.max.bytes */
     uint32_t fetch_sessions_max;         /* max.incremental.fetch.session.cache.slots */
     int64_t producer_id_expiration_ms;
-    struct topic_settings topic_defaults;
+    const char *topic_defaults[TOPIC_CONFIGS]; /* values of topic configs that are not set */
 };
 
 struct shard {
