@@ -14,12 +14,12 @@ void *codec_take_items(struct cursor *cursor, struct arena *arena, int32_t *coun
     return items;
 }
 
-struct records codec_records(struct view view)
+struct codec_records codec_records(struct view view)
 {
-    return (struct records){.data = view.data, .bytes = view.bytes};
+    return (struct codec_records){.data = view.data, .bytes = view.bytes};
 }
 
-static void write_content(struct writer *writer, struct records records)
+static void write_content(struct writer *writer, struct codec_records records)
 {
     if (records.bytes > 0 && records.name) {
         writer_hole(writer, (uint32_t)records.bytes, records.name);
@@ -28,13 +28,13 @@ static void write_content(struct writer *writer, struct records records)
     }
 }
 
-void codec_write_records(struct writer *writer, struct records records)
+void codec_write_records(struct writer *writer, struct codec_records records)
 {
     writer_int32(writer, records.bytes);
     write_content(writer, records);
 }
 
-void codec_write_compact_records(struct writer *writer, struct records records)
+void codec_write_compact_records(struct writer *writer, struct codec_records records)
 {
     writer_compact_count_or_null(writer, records.bytes);
     write_content(writer, records);

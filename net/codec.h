@@ -24,20 +24,20 @@
 #include "core/writer.h"
 
 /* A field of type `records`: batches as they are, or at encoding only how many bytes they take. */
-struct records {
+struct codec_records {
     const uint8_t *data;
     int32_t bytes; /* -1: null */
     void *name;    /* encode: not NULL leaves a hole of this name instead of copying data */
 };
 
-#define RECORDS_NULL ((struct records){.bytes = -1})
+#define RECORDS_NULL ((struct codec_records){.bytes = -1})
 
 /* Room for an array just counted; with none left in the arena, cursor and count fail. */
 void *codec_take_items(struct cursor *cursor, struct arena *arena, int32_t *count,
                        size_t item_bytes);
 
-struct records codec_records(struct view view);
-void codec_write_records(struct writer *writer, struct records records);
-void codec_write_compact_records(struct writer *writer, struct records records);
+struct codec_records codec_records(struct view view);
+void codec_write_records(struct writer *writer, struct codec_records records);
+void codec_write_compact_records(struct writer *writer, struct codec_records records);
 
 #endif

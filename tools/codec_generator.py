@@ -43,7 +43,7 @@ SCALARS = {  # wire type: (C type, bytes)
     "float64": ("double", 8),
     "uuid": ("struct uuid", 16),
 }
-VIEWS = {"string": "struct view", "bytes": "struct view", "records": "struct records"}
+VIEWS = {"string": "struct view", "bytes": "struct view", "records": "struct codec_records"}
 INT_NAMED = {-(2**31): "INT32_MIN", 2**31 - 1: "INT32_MAX", 2**63 - 1: "INT64_MAX"}
 VERSIONS = re.compile(r"^\d+(-\d+|\+)?$")
 
