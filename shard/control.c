@@ -181,13 +181,13 @@ static bool create_check(struct control *control, struct control_topic *topic, b
     const struct broker_settings *settings = control->shard->settings;
     const struct topic *other;
     if (image_topic_by_name(image, topic->name)) {
-        topic_refuse(topic, KAFKA_ERROR_TOPIC_ALREADY_EXISTS, "");
+        topic_refuse(topic, KAFKA_TOPIC_ALREADY_EXISTS, "");
         snprintf(topic->message, sizeof topic->message, "Topic '%.*s' already exists.",
                  topic->name.bytes, (const char *)topic->name.data);
         return false;
     }
     if ((other = image_topic_collision(image, topic->name))) {
-        topic_refuse(topic, KAFKA_ERROR_INVALID_TOPIC_EXCEPTION, "");
+        topic_refuse(topic, KAFKA_INVALID_TOPIC_EXCEPTION, "");
         snprintf(topic->message, sizeof topic->message,
                  "Topic '%.*s' collides with existing topic: %s", topic->name.bytes,
                  (const char *)topic->name.data, other->name);
@@ -196,7 +196,7 @@ static bool create_check(struct control *control, struct control_topic *topic, b
     for (uint32_t i = 0; i < topic->configs_count; i++) {
         enum topic_config_id id = topic_config_find(topic->configs[i].name);
         if (id == TOPIC_CONFIGS) {
-            topic_refuse(topic, KAFKA_ERROR_INVALID_CONFIG, "");
+            topic_refuse(topic, KAFKA_INVALID_CONFIG, "");
             snprintf(topic->message, sizeof topic->message, "Unknown topic config name: %.*s",
                      topic->configs[i].name.bytes > 200 ? 200 : topic->configs[i].name.bytes,
                      (const char *)topic->configs[i].name.data);
@@ -204,7 +204,7 @@ static bool create_check(struct control *control, struct control_topic *topic, b
         }
         if (!topic_config_check(id, topic->configs[i].value, topic->message,
                                 sizeof topic->message)) {
-            topic->error = KAFKA_ERROR_INVALID_CONFIG;
+            topic->error = KAFKA_INVALID_CONFIG;
             return false;
         }
     }
@@ -214,11 +214,11 @@ static bool create_check(struct control *control, struct control_topic *topic, b
         topic->partitions_made = topic->assigned_count;
         replicas = 1;
     } else if (topic->replication_factor < -1 || topic->replication_factor == 0) {
-        topic_refuse(topic, KAFKA_ERROR_INVALID_REPLICATION_FACTOR,
+        topic_refuse(topic, KAFKA_INVALID_REPLICATION_FACTOR,
                      "Replication factor must be larger than 0, or -1 to use the default value.");
         return false;
     } else if (topic->partitions_count < -1 || topic->partitions_count == 0) {
-        topic_refuse(topic, KAFKA_ERROR_INVALID_PARTITIONS,
+        topic_refuse(topic, KAFKA_INVALID_PARTITIONS,
                      "Number of partitions was set to an invalid non-positive value.");
         return false;
     } else {
@@ -226,7 +226,7 @@ static bool create_check(struct control *control, struct control_topic *topic, b
             topic->partitions_count == -1 ? settings->num_partitions : topic->partitions_count;
     }
     if (replicas > 1) {
-        topic_refuse(topic, KAFKA_ERROR_INVALID_REPLICATION_FACTOR, "");
+        topic_refuse(topic, KAFKA_INVALID_REPLICATION_FACTOR, "");
         snprintf(topic->message, sizeof topic->message,
                  "Unable to replicate the partition %d time(s): The target replication factor of "
                  "%d cannot be reached because only 1 broker(s) are registered.",
@@ -284,7 +284,7 @@ static bool round_create(struct control *control, struct control_create *create)
     bool too_many = false;
     for (uint32_t i = 0; i < create->topics_count; i++) {
         struct control_topic *topic = &create->topics[i];
-        topic->error = KAFKA_ERROR_NONE;
+        topic->error = KAFKA_NONE;
         topic->message[0] = '\0';
         bool huge = false;
         if (create_check(control, topic, &huge)) {
@@ -294,13 +294,13 @@ static bool round_create(struct control *control, struct control_create *create)
     }
     for (uint32_t i = 0; i < create->topics_count; i++) {
         struct control_topic *topic = &create->topics[i];
-        if (topic->error == KAFKA_ERROR_NONE && too_many) {
-            topic_refuse(topic, KAFKA_ERROR_POLICY_VIOLATION,
+        if (topic->error == KAFKA_NONE && too_many) {
+            topic_refuse(topic, KAFKA_POLICY_VIOLATION,
                          "Unable to perform excessively large batch operation.");
-        } else if (topic->error == KAFKA_ERROR_NONE && !create->validate_only) {
+        } else if (topic->error == KAFKA_NONE && !create->validate_only) {
             const struct image *image = image_edit_view(control->edit);
             if (image_topic_collision(image, topic->name)) { /* with one of this request */
-                topic_refuse(topic, KAFKA_ERROR_INVALID_TOPIC_EXCEPTION,
+                topic_refuse(topic, KAFKA_INVALID_TOPIC_EXCEPTION,
                              "Topic collides with another topic of the request");
             } else if (!create_topic(control, topic)) {
                 return false;
@@ -332,9 +332,9 @@ static bool round_delete(struct control *control, struct control_delete *delete)
 {
     for (uint32_t i = 0; i < delete->topics_count; i++) {
         struct control_deletion *topic = &delete->topics[i];
-        topic->error = KAFKA_ERROR_NONE;
+        topic->error = KAFKA_NONE;
         if (!image_topic_by_id(image_edit_view(control->edit), &topic->id)) {
-            topic->error = KAFKA_ERROR_UNKNOWN_TOPIC_ID;
+            topic->error = KAFKA_UNKNOWN_TOPIC_ID;
             continue;
         }
         struct metadata_record record = {.type = METADATA_REMOVE_TOPIC,
@@ -377,15 +377,15 @@ static void change_fail(struct op *op)
     if (change->kind == CONTROL_CREATE) {
         struct control_create *create = (struct control_create *)change;
         for (uint32_t i = 0; i < create->topics_count; i++) {
-            if (create->topics[i].error == KAFKA_ERROR_NONE && !create->validate_only) {
-                topic_refuse(&create->topics[i], KAFKA_ERROR_KAFKA_STORAGE_ERROR,
+            if (create->topics[i].error == KAFKA_NONE && !create->validate_only) {
+                topic_refuse(&create->topics[i], KAFKA_KAFKA_STORAGE_ERROR,
                              metadata_failed);
             }
         }
     } else if (change->kind == CONTROL_DELETE) {
         struct control_delete *delete = (struct control_delete *)change;
         for (uint32_t i = 0; i < delete->topics_count; i++) {
-            delete->topics[i].error = KAFKA_ERROR_KAFKA_STORAGE_ERROR;
+            delete->topics[i].error = KAFKA_KAFKA_STORAGE_ERROR;
         }
     } else {
         ((struct control_producer_ids *)change)->count = 0;
@@ -637,8 +637,7 @@ static bool apply_batches(struct control *control, const uint8_t *bytes, size_t 
         struct record record;
         while (good && !(batch.attributes & BATCH_CONTROL) && records_next(&records, &record)) {
             struct metadata_record decoded;
-            struct view value = view_of(record.value, (int32_t)record.value_bytes);
-            good = metadata_record_decode(&decoded, value, &arena) && apply(control, &decoded);
+            good = metadata_record_decode(&decoded, record.value, &arena) && apply(control, &decoded);
             if (!good) {
                 snprintf(control->problem, sizeof control->problem,
                          "%.300s: the record at offset %lld is of a kind that this version of "

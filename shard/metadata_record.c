@@ -157,7 +157,8 @@ void metadata_batches_add(struct metadata_batches *batches, const struct metadat
         batches->failed = true;
         return;
     }
-    batches_add_record(batches, &(struct record){.value = value, .value_bytes = (uint32_t)bytes});
+    batches_add_record(batches, &(struct record){.key = VIEW_NULL,
+                                                 .value = view_of(value, (int32_t)bytes)});
     free(value);
 }
 
@@ -171,10 +172,8 @@ static void batches_control(struct metadata_batches *batches, int16_t type, stru
         batches->failed = true;
         return;
     }
-    batches_add_record(batches, &(struct record){.key = key,
-                                                 .key_bytes = sizeof key,
-                                                 .value = value,
-                                                 .value_bytes = (uint32_t)bytes});
+    batches_add_record(batches, &(struct record){.key = view_of(key, sizeof key),
+                                                 .value = view_of(value, (int32_t)bytes)});
     free(value);
     batches_seal(batches, BATCH_CONTROL);
 }
