@@ -22,8 +22,8 @@
 #define LOG_JOURNAL_H
 
 #include "core/reactor.h"
-
-enum entry_type { ENTRY_DATA = 1, ENTRY_STATE = 2, ENTRY_REFERENCE = 3 /* reserved */ };
+#include "log/journal_format.h"
+#include "log/journal_ring.h"
 
 /* One entry on its way to the journal. Embedded in what waits for it.
  *   result   0: durable. -EIO: not, and the journal takes no more; the directory is offline */
@@ -35,7 +35,7 @@ struct journal_append {
     /* DATA: where the bytes belong */
     int64_t segment_base;
     uint32_t position;
-    uint32_t rest_bytes; /* the first bytes repeat what is durable already */
+    uint32_t rest_bytes;   /* the first bytes repeat what is durable already */
     struct iovec bytes[2]; /* the entry's bytes, in up to two pieces; copied at once */
     uint64_t file_ordinal; /* out, at once: the journal file that holds the entry */
 };
@@ -44,10 +44,10 @@ struct journal_options {
     const char *directory; /* path; outlives the journal */
     uint32_t start;        /* the directory's start number */
     uint32_t core;
-    uint64_t salt;           /* of the directory: a client cannot forge a commit */
-    uint32_t file_bytes;     /* multiple of FILE_BLOCK_BYTES; holds at least one largest commit */
-    uint32_t files_max;      /* at least 3 */
-    uint32_t commit_bytes_max;
+    uint64_t salt;             /* of the directory: a client cannot forge a commit */
+    uint32_t file_bytes;       /* a multiple of FILE_BLOCK_BYTES; more than one largest commit */
+    uint32_t files_max;        /* at least JOURNAL_FILES_MIN */
+    uint32_t commit_bytes_max; /* a multiple of FILE_BLOCK_BYTES, at most COMMIT_BYTES_MAX */
     /* The files up to `ordinal` are wanted back: move what they hold, then journal_release. Called
      * again with higher ordinals. */
     void (*pressed)(void *context, uint64_t ordinal);
@@ -58,27 +58,34 @@ struct journal_options {
     void *context;
 };
 
-struct journal_file; /* journal.c */
-struct journal_commit;
+struct journal_commit; /* journal.c */
 
 struct journal {
     struct reactor *reactor;
     struct journal_options options;
-    uint64_t head_ordinal;   /* of the file being written; ordinals count up from 1, never reused */
     uint64_t oldest_ordinal; /* the oldest not released */
     bool offline;
 
     /* journal.c only */
-    uint64_t sequence;        /* of the next commit */
-    uint64_t flushed;         /* commits up to here are durable */
-    struct journal_file *files; /* [files_max] */
+    struct journal_ring ring;
+    uint32_t head_bytes; /* of the ring's head, given to commits */
+    uint64_t sequence;   /* of the commit begun last; all before it are durable */
+    uint64_t pressed_ordinal;
+    struct journal_commit *commits; /* [2]: one gathers, one is in flight */
     struct journal_commit *gathering;
-    struct journal_commit *in_flight;
+    struct journal_commit *in_flight; /* NULL: none */
+    struct op start;                  /* begin the gathering commit, at the end of this turn */
+    struct op tell;                   /* call the store back */
+    bool start_pending, tell_pending;
     bool room_wanted; /* journal_has_room said no: call options.room when it may say yes */
+    bool press_wanted;
+    bool closing;
+    struct op ring_op; /* opens and closes the ring */
+    struct op *waits;  /* for the journal to be open, or closed */
 };
 
-/* Makes or opens nothing yet: files are made ahead by jobs, the first one here.
- *   op result   0 or -errno */
+/* Makes the first files; further ones are made by jobs ahead of need.
+ *   op result   0 or -errno: nothing is open */
 void journal_open(struct journal *journal, struct reactor *reactor,
                   const struct journal_options *options, struct op *op, op_fn *then);
 
@@ -89,43 +96,14 @@ uint64_t journal_entry_bytes_max(const struct journal *journal); /* what one com
 /* Only with journal_has_room. Appends end in the order they began. */
 void journal_append(struct journal *journal, struct journal_append *append, op_fn *then);
 
-/* Nothing in files below `ordinal` is needed any more. */
+/* Nothing in files below `ordinal` is needed any more; an ordinal up to that of the last append.
+ * They are written again once a commit that says so is durable. */
 void journal_release(struct journal *journal, uint64_t ordinal);
 
-/* Nothing may be waiting or in flight. */
+/* No append may be out. op result: 0 or -errno */
 void journal_close(struct journal *journal, struct op *op, op_fn *then);
 
+/* What recovery would have to read. */
 uint64_t journal_live_bytes(const struct journal *journal);
-
-/* -- replay, inside a job ---------------------------------------------------------------------- */
-
-struct replay_entry {
-    uint64_t log_id;
-    uint64_t log_sequence;
-    enum entry_type type;
-    int64_t segment_base;
-    uint32_t position;
-    uint32_t rest_bytes;
-    uint32_t bytes;         /* payload, without the entry's header */
-    uint32_t file;          /* index into replay.files */
-    uint64_t file_position; /* of the payload */
-};
-
-struct replay {
-    struct replay_entry *entries; /* by log id, then log sequence; without what is not live */
-    size_t entries_count;
-    char (*files)[256]; /* every journal file found, to be unlinked when its successor serves */
-    uint32_t files_count;
-    char problem[512]; /* what is wrong and where, when replay_scan fails */
-};
-
-/* Reads all journals of all cores and earlier starts in the directory.
- *   0, -errno, or -EBADMSG: rot below a durable point, see problem */
-[[nodiscard]] int replay_scan(struct replay *replay, struct files *files, const char *directory,
-                              uint64_t salt);
-/* Payload of an entry, checksum already verified by the scan. */
-[[nodiscard]] int replay_read(struct replay *replay, struct files *files, const char *directory,
-                              const struct replay_entry *entry, void *buffer);
-void replay_free(struct replay *replay);
 
 #endif

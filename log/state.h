@@ -16,7 +16,7 @@
 enum { LOG_NAME_BYTES_MAX = 255 };
 
 struct log_state {
-    uint64_t log_id;
+    uint64_t log_id;       /* the entry's, as the next one: the payload does not repeat them */
     uint64_t log_sequence; /* of this STATE: what it says is true after all entries below it */
     uint64_t data_from;    /* DATA from this sequence on may not be in the segments */
     bool dropped;
@@ -25,6 +25,9 @@ struct log_state {
     char name[LOG_NAME_BYTES_MAX + 1]; /* of the directory: topic-partition */
     int64_t segment_base;              /* of the active segment */
     uint32_t position;                 /* its end */
+    /* Sealed segments from this base on may still be longer than their records: zeros, allocated
+     * ahead, follow. The active base: there are none. */
+    int64_t uncut_base;
     int64_t log_start;
     int64_t log_end;
     int64_t high_watermark;
@@ -39,8 +42,12 @@ struct log_state {
 /* Bytes that state_encode will write. */
 uint32_t state_bytes(const struct log_state *state);
 void state_encode(const struct log_state *state, void *buffer);
-/* False: not a STATE of a version that we know. epochs and producers are then empty. */
-[[nodiscard]] bool state_decode(struct log_state *state, const void *bytes, uint32_t count);
+/* 0, -ENOMEM, or -EBADMSG: not a STATE of a version that we know. On failure nothing is held;
+ * otherwise state_deinit gives back what epochs and producers hold. */
+[[nodiscard]] int state_decode(struct log_state *state, const void *bytes, uint32_t count);
 void state_deinit(struct log_state *state);
+
+/* A name that may be a partition's directory: one step of a path, and none of ours or Kafka's. */
+[[nodiscard]] bool state_name_is_good(const char *name);
 
 #endif

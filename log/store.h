@@ -12,6 +12,7 @@
 #define LOG_STORE_H
 
 #include "core/reactor.h"
+#include "log/clean_stop.h"
 #include "log/journal.h"
 #include "log/log.h"
 #include "log/recovery.h"

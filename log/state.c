@@ -1,0 +1,199 @@
+#include "log/state.h"
+
+#include "core/big_endian.h"
+#include "core/cursor.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+enum {
+    STATE_VERSION = 1,
+    STATE_DROPPED = 1, /* flag */
+    EPOCH_BYTES = 12,
+    /* version, flags, topic id, partition, data_from, segment base, position, uncut base, log start,
+     * log end, high watermark, max timestamp, its offset, two index lengths; then three lengths */
+    FIXED_BYTES = 2 + 2 + 16 + 4 + 8 + 8 + 4 + 8 * 6 + 4 + 4,
+    LENGTHS_BYTES = 2 + 4 + 4,
+};
+
+bool state_name_is_good(const char *name)
+{
+    size_t bytes = strlen(name);
+    if (bytes == 0 || bytes > LOG_NAME_BYTES_MAX || name[0] == '.') {
+        return false;
+    }
+    for (size_t i = 0; i < bytes; i++) {
+        char c = name[i];
+        bool good = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                    c == '.' || c == '_' || c == '-';
+        if (!good) {
+            return false;
+        }
+    }
+    return true;
+}
+
+uint32_t state_bytes(const struct log_state *state)
+{
+    size_t bytes = FIXED_BYTES + LENGTHS_BYTES + strlen(state->name) +
+                   (size_t)state->epochs.count * EPOCH_BYTES +
+                   producers_encoded_bytes(&state->producers);
+    assert(bytes <= UINT32_MAX);
+    return (uint32_t)bytes;
+}
+
+static uint8_t *put16(uint8_t *at, uint16_t value)
+{
+    big_endian_store16(at, value);
+    return at + sizeof(value);
+}
+
+static uint8_t *put32(uint8_t *at, uint32_t value)
+{
+    big_endian_store32(at, value);
+    return at + sizeof(value);
+}
+
+static uint8_t *put64(uint8_t *at, uint64_t value)
+{
+    big_endian_store64(at, value);
+    return at + sizeof(value);
+}
+
+static uint8_t *put_bytes(uint8_t *at, const void *bytes, size_t count)
+{
+    memcpy(at, bytes, count);
+    return at + count;
+}
+
+void state_encode(const struct log_state *state, void *buffer)
+{
+    assert(state_name_is_good(state->name));
+    uint8_t *at = buffer;
+    at = put16(at, STATE_VERSION);
+    at = put16(at, state->dropped ? STATE_DROPPED : 0);
+    at = put_bytes(at, state->topic_id, sizeof(state->topic_id));
+    at = put32(at, (uint32_t)state->partition);
+    at = put64(at, state->data_from);
+    at = put64(at, (uint64_t)state->segment_base);
+    at = put32(at, state->position);
+    at = put64(at, (uint64_t)state->uncut_base);
+    at = put64(at, (uint64_t)state->log_start);
+    at = put64(at, (uint64_t)state->log_end);
+    at = put64(at, (uint64_t)state->high_watermark);
+    at = put64(at, (uint64_t)state->max_timestamp);
+    at = put64(at, (uint64_t)state->max_timestamp_offset);
+    at = put32(at, state->index_bytes);
+    at = put32(at, state->time_index_bytes);
+    size_t name_bytes = strlen(state->name);
+    at = put16(at, (uint16_t)name_bytes);
+    at = put_bytes(at, state->name, name_bytes);
+    at = put32(at, state->epochs.count);
+    for (uint32_t i = 0; i < state->epochs.count; i++) {
+        at = put32(at, (uint32_t)state->epochs.starts[i].epoch);
+        at = put64(at, (uint64_t)state->epochs.starts[i].start_offset);
+    }
+    size_t producers_bytes = producers_encoded_bytes(&state->producers);
+    at = put32(at, (uint32_t)producers_bytes);
+    producers_encode(&state->producers, at);
+    assert(at + producers_bytes == (uint8_t *)buffer + state_bytes(state));
+}
+
+static void read_fixed(struct log_state *state, struct cursor *cursor)
+{
+    const uint8_t *topic_id = cursor_take(cursor, sizeof(state->topic_id));
+    if (topic_id) {
+        memcpy(state->topic_id, topic_id, sizeof(state->topic_id));
+    }
+    state->partition = cursor_int32(cursor);
+    state->data_from = (uint64_t)cursor_int64(cursor);
+    state->segment_base = cursor_int64(cursor);
+    state->position = cursor_uint32(cursor);
+    state->uncut_base = cursor_int64(cursor);
+    state->log_start = cursor_int64(cursor);
+    state->log_end = cursor_int64(cursor);
+    state->high_watermark = cursor_int64(cursor);
+    state->max_timestamp = cursor_int64(cursor);
+    state->max_timestamp_offset = cursor_int64(cursor);
+    state->index_bytes = cursor_uint32(cursor);
+    state->time_index_bytes = cursor_uint32(cursor);
+    uint16_t name_bytes = cursor_uint16(cursor);
+    const uint8_t *name = cursor_take(cursor, name_bytes);
+    if (name && name_bytes <= LOG_NAME_BYTES_MAX) {
+        memcpy(state->name, name, name_bytes);
+    }
+}
+
+static bool fixed_is_sane(const struct log_state *state)
+{
+    return state_name_is_good(state->name) && state->partition >= 0 && state->segment_base >= 0 &&
+           state->position <= INT32_MAX && state->uncut_base >= 0 &&
+           state->uncut_base <= state->segment_base && state->log_start >= 0 &&
+           state->log_start <= state->log_end && state->segment_base <= state->log_end &&
+           state->high_watermark <= state->log_end;
+}
+
+static int read_epochs(struct log_state *state, struct cursor *cursor)
+{
+    int32_t count = cursor_count(cursor, EPOCH_BYTES);
+    for (int32_t i = 0; i < count; i++) {
+        int32_t epoch = cursor_int32(cursor);
+        int64_t start_offset = cursor_int64(cursor);
+        const struct epochs *epochs = &state->epochs;
+        bool rises =
+            epochs->count == 0 || (epoch > epochs->starts[epochs->count - 1].epoch &&
+                                   start_offset > epochs->starts[epochs->count - 1].start_offset);
+        if (epoch < 0 || start_offset < 0 || !rises) {
+            return -EBADMSG;
+        }
+        int error = epochs_assign(&state->epochs, epoch, start_offset);
+        if (error < 0) {
+            return error;
+        }
+    }
+    return 0;
+}
+
+static int read_producers(struct log_state *state, struct cursor *cursor)
+{
+    uint32_t bytes = cursor_uint32(cursor);
+    const uint8_t *from = cursor_take(cursor, bytes);
+    return from ? producers_decode(&state->producers, from, bytes) : -EBADMSG;
+}
+
+int state_decode(struct log_state *state, const void *bytes, uint32_t count)
+{
+    struct cursor cursor;
+    cursor_init(&cursor, bytes, count);
+    *state = (struct log_state){0};
+    epochs_init(&state->epochs);
+    producers_init(&state->producers, PRODUCERS_MAX_DEFAULT);
+    uint16_t version = cursor_uint16(&cursor);
+    uint16_t flags = cursor_uint16(&cursor);
+    if (version != STATE_VERSION || flags > STATE_DROPPED) {
+        return -EBADMSG;
+    }
+    state->dropped = flags & STATE_DROPPED;
+    read_fixed(state, &cursor);
+    if (cursor.failed || !fixed_is_sane(state)) {
+        return -EBADMSG;
+    }
+    int error = read_epochs(state, &cursor);
+    if (!error) {
+        error = read_producers(state, &cursor);
+    }
+    if (!error && !cursor_is_done(&cursor)) {
+        error = -EBADMSG;
+    }
+    if (error) {
+        state_deinit(state);
+    }
+    return error;
+}
+
+void state_deinit(struct log_state *state)
+{
+    epochs_deinit(&state->epochs);
+    producers_deinit(&state->producers);
+}
