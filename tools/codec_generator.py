@@ -3,8 +3,6 @@
 functions that read and write them.
 
     codec_generator.py SCHEMA OUT       writes OUT.h and OUT.c
-    codec_generator.py --fill SCHEMA OUT  the same for functions that fill messages at random (tests)
-    codec_generator.py --describe SCHEMA...   prints every message of every version, field by field
 
 A schema names an API and its two messages, or single messages:
 
@@ -98,7 +96,7 @@ class Field:
 
 
 def snake(name):
-    return re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", name).lower()
+    return re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", name.replace("KRaft", "Kraft")).lower()
 
 
 def parse_versions(text, among):
