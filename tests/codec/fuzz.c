@@ -1,0 +1,86 @@
+#include "tests/codec/fuzz.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "tests/codec/table.h"
+
+enum {
+    ARENA_BYTES_MAX = 1 << 20, /* small enough that inputs reach it */
+    WRITER_BYTES_MAX = 16 << 20,
+    MESSAGE_BYTES_MAX = 4096,
+};
+
+static const struct codec_entry *entry_choose(const char *schema, uint8_t choice)
+{
+    uint32_t first = 0;
+    while (strcmp(codec_entries[first].schema, schema) != 0) {
+        first++;
+        assert(first < codec_entries_count && "no such schema");
+    }
+    uint32_t end = first;
+    while (end < codec_entries_count && strcmp(codec_entries[end].schema, schema) == 0) {
+        end++;
+    }
+    return &codec_entries[first + choice % (end - first)];
+}
+
+/* All that was written, in one piece from malloc. */
+static struct view joined(struct writer *writer)
+{
+    bool finished = writer_finish(writer);
+    assert(finished);
+    size_t bytes = writer_position(writer);
+    uint8_t *data = malloc(bytes + !bytes);
+    size_t at = 0;
+    for (struct writer_piece *piece = writer->first; piece; piece = piece->next) {
+        memcpy(data + at, piece->data, piece->bytes);
+        at += piece->bytes;
+    }
+    assert(at == bytes);
+    return view_of(data, (int32_t)bytes);
+}
+
+/* Decode and encode again. Null: refused. */
+static struct view pass(const struct codec_entry *entry, int16_t version, struct memory *memory,
+                        const uint8_t *data, size_t bytes)
+{
+    _Alignas(8) uint8_t message[MESSAGE_BYTES_MAX];
+    assert(entry->bytes <= sizeof message);
+    struct arena arena;
+    struct writer writer;
+    struct cursor cursor;
+    struct view again = VIEW_NULL;
+    arena_init(&arena, memory, ARENA_BYTES_MAX);
+    writer_init(&writer, memory, WRITER_BYTES_MAX);
+    cursor_init(&cursor, data, bytes);
+    if (entry->decode(message, &cursor, version, &arena)) {
+        entry->encode(message, &writer, version);
+        again = joined(&writer);
+    }
+    assert(arena.bytes <= ARENA_BYTES_MAX);
+    writer_give_all(&writer);
+    arena_give_all(&arena);
+    return again;
+}
+
+int fuzz_schema(const char *schema, const uint8_t *data, size_t bytes)
+{
+    if (bytes < 2) {
+        return 0;
+    }
+    const struct codec_entry *entry = entry_choose(schema, data[0]);
+    int versions_count = entry->version_max - entry->version_min + 1;
+    int16_t version = (int16_t)(entry->version_min + data[1] % versions_count);
+    struct memory memory;
+    memory_init_heap(&memory);
+
+    struct view once = pass(entry, version, &memory, data + 2, bytes - 2);
+    if (!view_is_null(once)) {
+        struct view twice = pass(entry, version, &memory, once.data, (size_t)once.bytes);
+        assert(view_equal(once, twice));
+        free((void *)twice.data);
+    }
+    free((void *)once.data);
+    return 0;
+}

@@ -1,0 +1,18 @@
+/*
+ * fuzz -- one input for the decoders of one schema.
+ *
+ *     | which message | which version | the message ...
+ *
+ * Whatever it holds, nothing is read past its end. And what was decoded and encoded again is read
+ * as the same: it encodes to the same bytes once more.
+ */
+#ifndef TESTS_CODEC_FUZZ_H
+#define TESTS_CODEC_FUZZ_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* What libFuzzer wants returned. */
+int fuzz_schema(const char *schema, const uint8_t *data, size_t bytes);
+
+#endif
