@@ -44,7 +44,8 @@ ONLY_IN_CORE = NEVER | set("""
 WIRE_READS = re.compile(
     r"\b(ntohl|ntohs|htonl|htons|be(16|32|64)toh|htobe(16|32|64)|__builtin_bswap(16|32|64)"
     r"|bswap_(16|32|64))\b")
-WIRE_READERS = ("core/cursor", "core/big_endian.h")
+WIRE_READERS = ("core/cursor", "core/big_endian.h",
+                "core/uring_net.c")  # the kernel's socket addresses have ports in network order
 # core/big_endian.h is for places whose bounds were checked, such as a batch's header. A request's bytes
 # are nobody's to measure by hand.
 UNCHECKED_LOADS = re.compile(r"\bbig_endian_load(16|32|64)\b")
