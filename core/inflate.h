@@ -13,8 +13,7 @@
 #ifndef CORE_INFLATE_H
 #define CORE_INFLATE_H
 
-#include "core/lz.h"
-
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -28,6 +27,8 @@ enum { INFLATE_ZSTD_WINDOW_LOG_MAX = 27 };
 #define INFLATE_RATIO_MAX UINT64_C(1024)
 
 struct lz;
+struct gzip;
+struct ZSTD_DCtx_s;
 
 struct inflate {
     uint64_t bytes_in;  /* of the stream, whole */
@@ -37,11 +38,11 @@ struct inflate {
     enum codec codec;
     int result; /* sticky: 0, or what inflate_read returns from now on */
     bool ended;
-    const uint8_t *at; /* what was not read yet */
+    const uint8_t *at; /* gzip, zstd: what was not read yet */
     const uint8_t *end;
     union {
-        void *gzip; /* in the caller's memory */
-        void *zstd;
+        struct gzip *gzip; /* each in the caller's memory */
+        struct ZSTD_DCtx_s *zstd;
         struct lz *lz;
     };
 };

@@ -1,0 +1,224 @@
+#define ZSTD_STATIC_LINKING_ONLY /* static contexts: in the caller's memory */
+
+#include "core/inflate.h"
+
+#include "core/lz.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+#include <zlib.h>
+#include <zstd.h>
+
+/* -- gzip --------------------------------------------------------------------------------------- */
+
+struct gzip {
+    z_stream zlib;
+    uint8_t *free; /* memory that zlib has not asked for yet */
+    uint8_t *end;
+};
+
+enum {
+    GZIP_MEMORY_BYTES = 64 << 10, /* zlib: 32 KiB of window and less than 16 KiB of state */
+    GZIP_WINDOW_BITS = 15 + 16,   /* the largest; + 16: a gzip header and trailer */
+    GZIP_MEMBER_BYTES_MIN = 18,   /* what Java takes for worth looking at behind a member */
+};
+
+static void *gzip_take(void *opaque, unsigned count, unsigned bytes)
+{
+    struct gzip *gzip = opaque;
+    size_t total = ((size_t)count * bytes + 15) & ~(size_t)15;
+    if (total > (size_t)(gzip->end - gzip->free)) {
+        return NULL;
+    }
+    void *piece = gzip->free;
+    gzip->free += total;
+    return piece;
+}
+
+static void gzip_give(void *opaque, void *piece)
+{
+    /* All goes back when the caller takes its memory back. */
+}
+
+static struct gzip *gzip_start(void *memory, size_t memory_bytes)
+{
+    struct gzip *gzip = memory;
+    *gzip = (struct gzip){
+        .zlib = {.zalloc = gzip_take, .zfree = gzip_give, .opaque = gzip},
+        .free = (uint8_t *)(gzip + 1),
+        .end = (uint8_t *)memory + memory_bytes,
+    };
+    int result = inflateInit2(&gzip->zlib, GZIP_WINDOW_BITS);
+    assert(result == Z_OK);
+    return gzip;
+}
+
+/* Members may follow one another; anything else behind a member is not looked at, as in Java. */
+static bool gzip_has_another(const uint8_t *at, const uint8_t *end)
+{
+    return end - at >= GZIP_MEMBER_BYTES_MIN && at[0] == 0x1f && at[1] == 0x8b && at[2] == 8;
+}
+
+static int64_t gzip_read(struct gzip *gzip, const uint8_t **at, const uint8_t *end, void *into,
+                         size_t bytes, bool *ended)
+{
+    z_stream *zlib = &gzip->zlib;
+    zlib->next_out = into;
+    zlib->avail_out = (unsigned)bytes;
+    while (zlib->avail_out > 0 && !*ended) {
+        zlib->next_in = (z_const Bytef *)(uintptr_t)*at;
+        zlib->avail_in = (unsigned)(end - *at);
+        int result = inflate(zlib, Z_NO_FLUSH);
+        *at = zlib->next_in;
+        if (result == Z_STREAM_END) {
+            *ended = !gzip_has_another(*at, end);
+            if (!*ended && inflateReset(zlib) != Z_OK) {
+                return -EBADMSG;
+            }
+        } else if (result != Z_OK) {
+            return -EBADMSG; /* Z_BUF_ERROR too: there is room, so the input is cut short */
+        }
+    }
+    return (int64_t)(bytes - zlib->avail_out);
+}
+
+/* -- zstd --------------------------------------------------------------------------------------- */
+
+static size_t zstd_memory_bytes(const void *from, size_t bytes)
+{
+    ZSTD_frameHeader header;
+    if (ZSTD_getFrameHeader(&header, from, bytes) != 0 || header.frameType != ZSTD_frame ||
+        header.windowSize > UINT64_C(1) << INFLATE_ZSTD_WINDOW_LOG_MAX) {
+        return 0;
+    }
+    return ZSTD_estimateDStreamSize((size_t)header.windowSize);
+}
+
+static ZSTD_DCtx *zstd_start(void *memory, size_t memory_bytes)
+{
+    ZSTD_DCtx *zstd = ZSTD_initStaticDStream(memory, memory_bytes);
+    assert(zstd);
+    size_t result = ZSTD_DCtx_setParameter(zstd, ZSTD_d_windowLogMax, INFLATE_ZSTD_WINDOW_LOG_MAX);
+    assert(!ZSTD_isError(result));
+    return zstd;
+}
+
+static int64_t zstd_read(ZSTD_DCtx *zstd, const uint8_t **at, const uint8_t *end, void *into,
+                         size_t bytes, bool *ended)
+{
+    ZSTD_outBuffer output = {.dst = into, .size = bytes};
+    while (output.pos < output.size && !*ended) {
+        ZSTD_inBuffer input = {.src = *at, .size = (size_t)(end - *at)};
+        size_t before = output.pos;
+        size_t result = ZSTD_decompressStream(zstd, &output, &input);
+        *at += input.pos;
+        if (ZSTD_isError(result)) {
+            return -EBADMSG;
+        }
+        *ended = result == 0 && *at == end; /* frames may follow one another */
+        if (!*ended && input.pos == 0 && output.pos == before) {
+            return -EBADMSG; /* cut short */
+        }
+    }
+    return (int64_t)output.pos;
+}
+
+/* -- any ---------------------------------------------------------------------------------------- */
+
+size_t inflate_memory_bytes(enum codec codec, const void *from, size_t bytes)
+{
+    switch (codec) {
+    case CODEC_GZIP:
+        return GZIP_MEMORY_BYTES;
+    case CODEC_SNAPPY:
+        return lz_snappy_memory_bytes(bytes);
+    case CODEC_LZ4:
+        return lz_lz4_memory_bytes();
+    case CODEC_ZSTD:
+        return zstd_memory_bytes(from, bytes);
+    default:
+        return 0;
+    }
+}
+
+size_t inflate_memory_bytes_max(enum codec codec)
+{
+    switch (codec) {
+    case CODEC_SNAPPY:
+        return lz_snappy_memory_bytes(UINT32_MAX);
+    case CODEC_ZSTD:
+        return ZSTD_estimateDStreamSize((size_t)1 << INFLATE_ZSTD_WINDOW_LOG_MAX);
+    default:
+        return inflate_memory_bytes(codec, NULL, 0);
+    }
+}
+
+int inflate_start(struct inflate *inflate, enum codec codec, const void *from, size_t bytes,
+                  void *memory, size_t memory_bytes)
+{
+    assert((uintptr_t)memory % 64 == 0 && bytes <= INT32_MAX);
+    *inflate = (struct inflate){
+        .bytes_in = bytes, .codec = codec, .at = from, .end = (const uint8_t *)from + bytes};
+    size_t needed = inflate_memory_bytes(codec, from, bytes);
+    if (needed == 0 || needed > memory_bytes) {
+        return inflate->result = needed == 0 ? -EBADMSG : -ENOMEM;
+    }
+    switch (codec) {
+    case CODEC_GZIP:
+        inflate->gzip = gzip_start(memory, memory_bytes);
+        break;
+    case CODEC_ZSTD:
+        inflate->zstd = zstd_start(memory, memory_bytes);
+        break;
+    case CODEC_LZ4:
+        inflate->lz = lz_lz4_start(memory, needed, from, bytes);
+        break;
+    default:
+        inflate->lz = lz_snappy_start(memory, needed, from, bytes);
+        break;
+    }
+    if ((codec == CODEC_LZ4 || codec == CODEC_SNAPPY) && !inflate->lz) {
+        inflate->result = -EBADMSG;
+    }
+    return inflate->result;
+}
+
+static int64_t read_codec(struct inflate *inflate, void *into, size_t bytes)
+{
+    switch (inflate->codec) {
+    case CODEC_GZIP:
+        return gzip_read(inflate->gzip, &inflate->at, inflate->end, into, bytes, &inflate->ended);
+    case CODEC_ZSTD:
+        return zstd_read(inflate->zstd, &inflate->at, inflate->end, into, bytes, &inflate->ended);
+    default: {
+        int64_t count = lz_read(inflate->lz, into, bytes);
+        inflate->ended = count == 0;
+        return count < 0 ? -EBADMSG : count;
+    }
+    }
+}
+
+static bool is_bomb(const struct inflate *inflate)
+{
+    return inflate->bytes_out > INFLATE_BYTES_MAX ||
+           (inflate->bytes_out > INFLATE_FREE_BYTES &&
+            inflate->bytes_out / INFLATE_RATIO_MAX > inflate->bytes_in);
+}
+
+int64_t inflate_read(struct inflate *inflate, void *into, size_t bytes)
+{
+    assert(bytes > 0 && bytes <= INT32_MAX);
+    if (inflate->result < 0 || inflate->ended) {
+        return inflate->result;
+    }
+    int64_t count = read_codec(inflate, into, bytes);
+    if (count < 0) {
+        return inflate->result = (int)count;
+    }
+    inflate->bytes_out += (uint64_t)count;
+    if (is_bomb(inflate)) {
+        return inflate->result = -EFBIG;
+    }
+    return count;
+}
