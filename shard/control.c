@@ -13,23 +13,24 @@
 /*
  * A round, downwards:
  */
-static void change_arrived(struct op *op);      /* core 0: wait, or begin a round */
+static void change_arrived(struct op *op); /* core 0: wait, or begin a round */
 static void round_begin(struct control *control);
-static void round_written(struct op *op);       /* durable, or the metadata log has failed */
-static void image_arrived(struct op *op);       /* a core: take the image over */
-static void image_returned(struct op *op);      /* core 0: the last one is back */
+static void round_written(struct op *op);        /* durable, or the metadata log has failed */
+static void image_arrived(struct op *op);        /* a core: take the image over */
+static void image_returned(struct op *op);       /* core 0: the last one is back */
 static void round_drop(struct control *control); /* the next deleted topic */
-static void drop_arrived(struct op *op);        /* a core: drop its logs of the topic */
+static void drop_arrived(struct op *op);         /* a core: drop its logs of the topic */
 static void drop_returned(struct op *op);
 static void round_end(struct control *control); /* the changes go home */
 static void snapshot_written(struct op *op);
 
-static const char metadata_failed[] = "The metadata log cannot be written; see the broker's reports";
+static const char metadata_failed[] =
+    "The metadata log cannot be written; see the broker's reports";
 
 /* -- asking ------------------------------------------------------------------------------------- */
 
-static void change_send(struct shard *shard, struct control_change *change,
-                        enum control_kind kind, op_fn *then)
+static void change_send(struct shard *shard, struct control_change *change, enum control_kind kind,
+                        op_fn *then)
 {
     change->kind = kind;
     change->home = shard;
@@ -124,8 +125,7 @@ static bool apply_topic(struct control *control, const struct topic_record *reco
         topic->internal = view_equal_text(record->name, "__consumer_offsets") ||
                           view_equal_text(record->name, "__transaction_state") ||
                           view_equal_text(record->name, "__share_group_state");
-        topic_settings_resolve(&topic->settings, control->shard->settings->topic_defaults, NULL,
-                               0);
+        topic_settings_resolve(&topic->settings, control->shard->settings->topic_defaults, NULL, 0);
     }
     return topic != NULL;
 }
@@ -210,6 +210,10 @@ static bool create_check(struct control *control, struct control_topic *topic, b
     }
     int32_t replicas = topic->replication_factor == -1 ? settings->default_replication_factor
                                                        : topic->replication_factor;
+    if (topic->assigned_error != KAFKA_NONE) {
+        topic_refuse(topic, topic->assigned_error, topic->assigned_why);
+        return false;
+    }
     if (topic->assigned_count > 0) {
         topic->partitions_made = topic->assigned_count;
         replicas = 1;
@@ -263,8 +267,8 @@ static bool create_topic(struct control *control, struct control_topic *topic)
     reactor_entropy(control->shard->reactor, topic->id.bytes, sizeof topic->id.bytes);
     topic->id.bytes[6] = (uint8_t)((topic->id.bytes[6] & 0x0f) | 0x40); /* RFC 4122, version 4 */
     topic->id.bytes[8] = (uint8_t)((topic->id.bytes[8] & 0x3f) | 0x80);
-    struct metadata_record record = {
-        .type = METADATA_TOPIC, .topic = {.name = topic->name, .topic_id = topic->id}};
+    struct metadata_record record = {.type = METADATA_TOPIC,
+                                     .topic = {.name = topic->name, .topic_id = topic->id}};
     bool good = change_record(control, &record);
     for (uint32_t i = 0; good && i < topic->configs_count; i++) {
         record = (struct metadata_record){.type = METADATA_CONFIG,
@@ -378,8 +382,7 @@ static void change_fail(struct op *op)
         struct control_create *create = (struct control_create *)change;
         for (uint32_t i = 0; i < create->topics_count; i++) {
             if (create->topics[i].error == KAFKA_NONE && !create->validate_only) {
-                topic_refuse(&create->topics[i], KAFKA_KAFKA_STORAGE_ERROR,
-                             metadata_failed);
+                topic_refuse(&create->topics[i], KAFKA_KAFKA_STORAGE_ERROR, metadata_failed);
             }
         }
     } else if (change->kind == CONTROL_DELETE) {
@@ -637,7 +640,8 @@ static bool apply_batches(struct control *control, const uint8_t *bytes, size_t 
         struct record record;
         while (good && !(batch.attributes & BATCH_CONTROL) && records_next(&records, &record)) {
             struct metadata_record decoded;
-            good = metadata_record_decode(&decoded, record.value, &arena) && apply(control, &decoded);
+            good =
+                metadata_record_decode(&decoded, record.value, &arena) && apply(control, &decoded);
             if (!good) {
                 snprintf(control->problem, sizeof control->problem,
                          "%.300s: the record at offset %lld is of a kind that this version of "

@@ -19,7 +19,7 @@
 #include "shard/shard.h"
 
 enum {
-    CONTROL_RECORDS_MAX = 10000,   /* Kafka's MAX_RECORDS_PER_USER_OP */
+    CONTROL_RECORDS_MAX = 10000, /* Kafka's MAX_RECORDS_PER_USER_OP */
     CONTROL_MESSAGE_BYTES = 384,
     PRODUCER_IDS_BLOCK = 1000, /* Kafka's */
 };
@@ -36,15 +36,17 @@ struct control_change {
 
 /* One topic to be created; each is atomic. */
 struct control_topic {
-    struct view name;           /* borrowed until then, as all here; a legal name */
-    int32_t partitions_count;   /* -1: num.partitions */
-    int16_t replication_factor; /* -1: default.replication.factor */
-    int32_t assigned_count;     /* > 0: assigned by hand, so many partitions, to this node only */
+    struct view name;                /* borrowed until then, as all here; a legal name */
+    int32_t partitions_count;        /* -1: num.partitions */
+    int16_t replication_factor;      /* -1: default.replication.factor */
+    int32_t assigned_count;          /* > 0: so many partitions were assigned by hand, ... */
+    enum kafka_error assigned_error; /* ... and what is wrong with that; told if all else is good */
+    const char *assigned_why;
     uint32_t configs_count;
     const struct control_config {
         struct view name;
         struct view value;
-    } *configs;
+    } * configs;
     /* out */
     enum kafka_error error;
     char message[CONTROL_MESSAGE_BYTES]; /* "" when there is none */
@@ -64,7 +66,7 @@ struct control_delete {
     struct control_deletion {
         struct uuid id;
         enum kafka_error error; /* out */
-    } *topics;
+    } * topics;
     uint32_t topics_count;
 };
 
@@ -104,7 +106,7 @@ struct control {
         struct control *control;
         struct image *image;
         struct uuid topic_id;
-    } *messages; /* [cores] */
+    } * messages; /* [cores] */
     struct image *replaced;
     struct uuid *dropping; /* topics deleted in this round, [dropping_count] */
     uint32_t dropping_count;

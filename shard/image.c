@@ -19,10 +19,10 @@ struct image_node {
 struct image_edit {
     struct image *base;
     struct image *next;
-    struct image_node *made;       /* for discard; cut at the end */
-    struct image_node **retired;   /* nodes that only the base, or nobody, still has */
+    struct image_node *made;     /* for discard; cut at the end */
+    struct image_node **retired; /* nodes that only the base, or nobody, still has */
     size_t retired_count, retired_room;
-    struct topic **topics_made;    /* for discard */
+    struct topic **topics_made; /* for discard */
     size_t topics_made_count, topics_made_room;
     struct topic **topics_retired;
     size_t topics_retired_count, topics_retired_room;
@@ -157,14 +157,12 @@ static struct topic *topic_copy(const struct topic *topic)
     *copy = *topic;
     copy->configs = NULL;
     copy->configs_count = 0;
-    copy->partitions =
-        malloc(partitions_room(topic->partitions_count) * sizeof *copy->partitions);
+    copy->partitions = malloc(partitions_room(topic->partitions_count) * sizeof *copy->partitions);
     if (!copy->partitions) {
         free(copy);
         return NULL;
     }
-    memcpy(copy->partitions, topic->partitions,
-           topic->partitions_count * sizeof *copy->partitions);
+    memcpy(copy->partitions, topic->partitions, topic->partitions_count * sizeof *copy->partitions);
     for (uint32_t i = 0; i < topic->configs_count; i++) {
         if (!topic_set_config(copy, view_of_text(topic->configs[i].name),
                               view_of_text(topic->configs[i].value))) {
@@ -271,8 +269,7 @@ static bool pointers_push(void ***array, size_t *count, size_t *room, void *poin
 
 static bool edit_retire(struct image_edit *edit, struct image_node *node)
 {
-    if (!pointers_push((void ***)&edit->retired, &edit->retired_count, &edit->retired_room,
-                       node)) {
+    if (!pointers_push((void ***)&edit->retired, &edit->retired_count, &edit->retired_room, node)) {
         edit->failed = true;
     }
     return !edit->failed;
@@ -299,9 +296,9 @@ static struct image_node *edit_own(struct image_edit *edit, struct image_node *n
 
 static int node_order(enum order order, const struct topic *topic, const struct image_node *node)
 {
-    return order == BY_NAME ? strcmp(topic->name, node->topic->name)
-                            : memcmp(topic->id.bytes, node->topic->id.bytes,
-                                     sizeof topic->id.bytes);
+    return order == BY_NAME
+               ? strcmp(topic->name, node->topic->name)
+               : memcmp(topic->id.bytes, node->topic->id.bytes, sizeof topic->id.bytes);
 }
 
 static uint64_t node_priority(const struct image_node *node)
@@ -554,7 +551,8 @@ void image_free_replaced(struct image *image)
 
 static void tree_free(struct image_node *node, bool with_topics)
 {
-    while (node) { /* the right spine by the loop, left subtrees by recursion: depth as the tree's */
+    while (
+        node) { /* the right spine by the loop, left subtrees by recursion: depth as the tree's */
         struct image_node *right = node->right;
         tree_free(node->left, with_topics);
         if (with_topics) {

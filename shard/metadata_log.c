@@ -50,7 +50,7 @@ void metadata_load_free(struct metadata_load *load)
     load->snapshot = load->batches = NULL;
 }
 
-struct found { /* in the directory */
+struct found {               /* in the directory */
     int64_t snapshot_offset; /* -1: none */
     int32_t snapshot_epoch;
 };
@@ -142,8 +142,7 @@ static int64_t batches_check(struct metadata_load *load, const char *name)
     }
     const uint8_t *end = load->batches + load->batches_bytes;
     for (const uint8_t *at = good_end + 1; at + BATCH_HEADER_BYTES <= end; at++) {
-        if (at[BATCH_MAGIC] == 2 &&
-            batch_parse(&batch, at, (size_t)(end - at)) == BATCH_WHOLE &&
+        if (at[BATCH_MAGIC] == 2 && batch_parse(&batch, at, (size_t)(end - at)) == BATCH_WHOLE &&
             batch.base_offset >= log->end_offset && batch_is_intact(&batch)) {
             return load_problem(load, name, "a damaged batch lies before a good one");
         }
@@ -359,8 +358,8 @@ static int64_t snapshot_run(struct job *job, struct files *files)
     struct metadata_log *log = snapshot->log;
     char name[NAME_BYTES];
     snapshot_name(log, snapshot->snapshot_offset, snapshot->snapshot_epoch, name);
-    int error = files_replace_whole(files, name, snapshot->batches->bytes,
-                                    snapshot->batches->bytes_count);
+    int error =
+        files_replace_whole(files, name, snapshot->batches->bytes, snapshot->batches->bytes_count);
     if (error) {
         return error;
     }
@@ -394,8 +393,7 @@ void metadata_log_snapshot(struct metadata_log *log, const struct metadata_batch
     log->job.snapshot_offset = log->end_offset;
     log->job.snapshot_epoch = log->epoch;
     log->start_offset = log->end_offset; /* the job removes what lies below */
-    log->epochs[0] = (struct metadata_epoch){.epoch = log->epoch,
-                                             .start_offset = log->end_offset};
+    log->epochs[0] = (struct metadata_epoch){.epoch = log->epoch, .start_offset = log->end_offset};
     log->epochs_count = 1;
     job_begin(log, snapshot_run, op, then, snapshot_ended);
 }

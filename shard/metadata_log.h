@@ -46,7 +46,7 @@ struct metadata_log {
     struct metadata_epoch {
         int32_t epoch;
         int64_t start_offset;
-    } *epochs; /* since start_offset, and the one in force there */
+    } * epochs; /* since start_offset, and the one in force there */
     uint32_t epochs_count;
 };
 

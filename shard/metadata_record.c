@@ -21,10 +21,10 @@ bool metadata_record_decode(struct metadata_record *record, struct view value, s
     }
     bool decoded = false;
     switch (type) {
-#define METADATA_RECORD(NAME, name, written)                                                       \
-    case NAME##_RECORD_KEY:                                                                        \
-        decoded = version <= NAME##_RECORD_VERSION_MAX &&                                          \
-                  name##_record_decode(&record->name, &cursor, (int16_t)version, arena);           \
+#define METADATA_RECORD(NAME, name, written)                                             \
+    case NAME##_RECORD_KEY:                                                              \
+        decoded = version <= NAME##_RECORD_VERSION_MAX &&                                \
+                  name##_record_decode(&record->name, &cursor, (int16_t)version, arena); \
         break;
 #include "shard/metadata_record.def"
 #undef METADATA_RECORD
@@ -40,10 +40,10 @@ static void record_encode(const struct metadata_record *record, struct writer *w
     writer_uvarint32(writer, FRAME_VERSION);
     writer_uvarint32(writer, record->type);
     switch (record->type) {
-#define METADATA_RECORD(NAME, name, written)                                                       \
-    case METADATA_##NAME:                                                                          \
-        writer_uvarint32(writer, written);                                                         \
-        name##_record_encode(&record->name, writer, written);                                      \
+#define METADATA_RECORD(NAME, name, written)                  \
+    case METADATA_##NAME:                                     \
+        writer_uvarint32(writer, written);                    \
+        name##_record_encode(&record->name, writer, written); \
         break;
 #include "shard/metadata_record.def"
 #undef METADATA_RECORD
@@ -157,8 +157,8 @@ void metadata_batches_add(struct metadata_batches *batches, const struct metadat
         batches->failed = true;
         return;
     }
-    batches_add_record(batches, &(struct record){.key = VIEW_NULL,
-                                                 .value = view_of(value, (int32_t)bytes)});
+    batches_add_record(batches,
+                       &(struct record){.key = VIEW_NULL, .value = view_of(value, (int32_t)bytes)});
     free(value);
 }
 

@@ -20,12 +20,11 @@ static void add_features(struct metadata_batches *batches)
 {
     for (size_t i = 0; i < FEATURES; i++) {
         if (features[i].finalized >= 0) {
-            metadata_batches_add(
-                batches,
-                &(struct metadata_record){
-                    .type = METADATA_FEATURE_LEVEL,
-                    .feature_level = {.name = view_of_text(features[i].name),
-                                      .feature_level = features[i].finalized}});
+            metadata_batches_add(batches,
+                                 &(struct metadata_record){
+                                     .type = METADATA_FEATURE_LEVEL,
+                                     .feature_level = {.name = view_of_text(features[i].name),
+                                                       .feature_level = features[i].finalized}});
         }
     }
 }
@@ -33,20 +32,20 @@ static void add_features(struct metadata_batches *batches)
 /* Eligible leader replicas want the cluster's default written down. */
 static void add_min_insync_replicas(struct metadata_batches *batches)
 {
-    metadata_batches_add(batches, &(struct metadata_record){
-                                      .type = METADATA_CONFIG,
-                                      .config = {.resource_type = 4,
-                                                 .resource_name = view_of_text(""),
-                                                 .name = view_of_text("min.insync.replicas"),
-                                                 .value = view_of_text("1")}});
+    metadata_batches_add(
+        batches, &(struct metadata_record){.type = METADATA_CONFIG,
+                                           .config = {.resource_type = 4,
+                                                      .resource_name = view_of_text(""),
+                                                      .name = view_of_text("min.insync.replicas"),
+                                                      .value = view_of_text("1")}});
 }
 
 static void add_bootstrap(struct metadata_batches *batches)
 {
-    metadata_batches_add(batches, &(struct metadata_record){
-                                      .type = METADATA_BEGIN_TRANSACTION,
-                                      .begin_transaction = {.name = view_of_text(
-                                                                "Bootstrap records")}});
+    metadata_batches_add(batches,
+                         &(struct metadata_record){
+                             .type = METADATA_BEGIN_TRANSACTION,
+                             .begin_transaction = {.name = view_of_text("Bootstrap records")}});
     add_features(batches);
     add_min_insync_replicas(batches);
     metadata_batches_add(batches, &(struct metadata_record){.type = METADATA_END_TRANSACTION});
@@ -58,24 +57,24 @@ static void add_controller(struct control *control, struct metadata_batches *bat
     const struct broker_settings *settings = control->shard->settings;
     struct register_controller_record_feature ranges[FEATURES];
     for (size_t i = 0; i < FEATURES; i++) {
-        ranges[i] = (struct register_controller_record_feature){
-            .name = view_of_text(features[i].name),
-            .min_supported_version = features[i].min,
-            .max_supported_version = features[i].max};
+        ranges[i] =
+            (struct register_controller_record_feature){.name = view_of_text(features[i].name),
+                                                        .min_supported_version = features[i].min,
+                                                        .max_supported_version = features[i].max};
     }
     struct register_controller_record_end_point end_point = {
         .name = view_of_text("CONTROLLER"),
         .host = view_of_text(settings->advertised_host),
         .port = settings->advertised_port};
     metadata_batches_add(
-        batches, &(struct metadata_record){
-                     .type = METADATA_REGISTER_CONTROLLER,
-                     .register_controller = {.controller_id = settings->node_id,
-                                             .incarnation_id = control->incarnation_id,
-                                             .end_points = &end_point,
-                                             .end_points_count = 1,
-                                             .features = ranges,
-                                             .features_count = FEATURES}});
+        batches,
+        &(struct metadata_record){.type = METADATA_REGISTER_CONTROLLER,
+                                  .register_controller = {.controller_id = settings->node_id,
+                                                          .incarnation_id = control->incarnation_id,
+                                                          .end_points = &end_point,
+                                                          .end_points_count = 1,
+                                                          .features = ranges,
+                                                          .features_count = FEATURES}});
 }
 
 static void add_broker(struct control *control, struct metadata_batches *batches, bool fenced)
@@ -83,10 +82,10 @@ static void add_broker(struct control *control, struct metadata_batches *batches
     const struct broker_settings *settings = control->shard->settings;
     struct register_broker_record_feature ranges[FEATURES];
     for (size_t i = 0; i < FEATURES; i++) {
-        ranges[i] = (struct register_broker_record_feature){
-            .name = view_of_text(features[i].name),
-            .min_supported_version = features[i].min,
-            .max_supported_version = features[i].max};
+        ranges[i] =
+            (struct register_broker_record_feature){.name = view_of_text(features[i].name),
+                                                    .min_supported_version = features[i].min,
+                                                    .max_supported_version = features[i].max};
     }
     struct register_broker_record_end_point end_point = {
         .name = view_of_text("PLAINTEXT"),
@@ -165,12 +164,12 @@ static void add_topic(struct control *control, struct metadata_batches *batches,
     }
     for (uint32_t i = 0; i < topic->configs_count; i++) {
         metadata_batches_add(
-            batches, &(struct metadata_record){
-                         .type = METADATA_CONFIG,
-                         .config = {.resource_type = 2,
-                                    .resource_name = name,
-                                    .name = view_of_text(topic->configs[i].name),
-                                    .value = view_of_text(topic->configs[i].value)}});
+            batches,
+            &(struct metadata_record){.type = METADATA_CONFIG,
+                                      .config = {.resource_type = 2,
+                                                 .resource_name = name,
+                                                 .name = view_of_text(topic->configs[i].name),
+                                                 .value = view_of_text(topic->configs[i].value)}});
     }
     metadata_batches_end(batches);
 }
@@ -191,11 +190,11 @@ bool registration_snapshot(struct control *control, struct metadata_batches *bat
         add_topic(control, batches, topic);
     }
     metadata_batches_add(
-        batches, &(struct metadata_record){
-                     .type = METADATA_PRODUCER_IDS,
-                     .producer_ids = {.broker_id = control->shard->settings->node_id,
-                                      .broker_epoch = control->broker_epoch,
-                                      .next_producer_id = control->next_producer_id}});
+        batches,
+        &(struct metadata_record){.type = METADATA_PRODUCER_IDS,
+                                  .producer_ids = {.broker_id = control->shard->settings->node_id,
+                                                   .broker_epoch = control->broker_epoch,
+                                                   .next_producer_id = control->next_producer_id}});
     metadata_batches_end(batches);
     metadata_batches_snapshot_footer(batches);
     if (batches->failed) {

@@ -17,7 +17,6 @@ void registration_begin(struct control *control, struct metadata_batches *batche
 void registration_end(struct control *control, struct metadata_batches *batches);
 
 /* The image as a snapshot. False: out of memory, and batches are empty. */
-[[nodiscard]] bool registration_snapshot(struct control *control,
-                                         struct metadata_batches *batches);
+[[nodiscard]] bool registration_snapshot(struct control *control, struct metadata_batches *batches);
 
 #endif

@@ -30,7 +30,7 @@ struct request {
     int16_t api_key;
     int16_t version;
     int32_t correlation_id;
-    struct str client_id;
+    struct view client_id;
     uint64_t started_us;
     struct arena arena; /* decoded structs, and what lives as long as the request */
     struct reply reply;

@@ -24,14 +24,14 @@ struct broker_settings { /* the same for all cores; resolved from shard/settings
     int32_t num_partitions;
     int32_t default_replication_factor;
     bool delete_topic_enable;
-    uint32_t fetch_bytes_max;            /* fetch.max.bytes */
-    uint32_t fetch_sessions_max;         /* max.incremental.fetch.session.cache.slots */
+    uint32_t fetch_bytes_max;    /* fetch.max.bytes */
+    uint32_t fetch_sessions_max; /* max.incremental.fetch.session.cache.slots */
     int64_t producer_id_expiration_ms;
     const char *topic_defaults[TOPIC_CONFIGS]; /* values of topic configs that are not set */
 };
 
 struct shard {
-    uint32_t index;       /* set before the thread starts, only read since, as the next four */
+    uint32_t index; /* set before the thread starts, only read since, as the next four */
     uint32_t count;
     struct shard **peers; /* [count] */
     struct reactor *reactor;
@@ -43,8 +43,10 @@ struct shard {
     struct server server;
     struct partitions *partitions;
     struct sessions *sessions;
-    struct producer_ids {      /* a block from control, given out by InitProducerId */
+    uint32_t auto_creations; /* topics being created for Metadata requests */
+    struct producer_ids {    /* a block from control, given out by InitProducerId */
         int64_t next, end;
+        struct op_queue waiting; /* requests, while a block is on its way */
     } producer_ids;
 };
 

@@ -88,8 +88,7 @@ static bool words_check(enum topic_config_id id, const char *value, char *why, s
             trimmed--;
         }
         if (!word_is_allowed(allowed, word, trimmed)) {
-            return refuse(why, why_bytes, value, rows[id].name,
-                          "it must be a list of: ", allowed);
+            return refuse(why, why_bytes, value, rows[id].name, "it must be a list of: ", allowed);
         }
         word += bytes;
         word += *word == ',';

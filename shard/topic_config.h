@@ -28,16 +28,16 @@ struct topic_config {
 /* Those that change how a topic is served. */
 struct topic_settings {
     struct log_settings log;
-    uint32_t message_bytes_max;    /* max.message.bytes */
-    bool keeps_codec;              /* compression.type=producer */
-    int8_t codec;                  /* enum codec; compression.type else */
-    int32_t codec_level;           /* of that codec */
-    bool log_append_time;          /* message.timestamp.type */
+    uint32_t message_bytes_max; /* max.message.bytes */
+    bool keeps_codec;           /* compression.type=producer */
+    int8_t codec;               /* enum codec; compression.type else */
+    int32_t codec_level;        /* of that codec */
+    bool log_append_time;       /* message.timestamp.type */
     int64_t timestamp_before_max_ms;
     int64_t timestamp_after_max_ms;
-    bool compacted;                /* cleanup.policy has compact: every record needs a key */
+    bool compacted; /* cleanup.policy has compact: every record needs a key */
     int32_t min_insync_replicas;
-    bool validates_headers_only;   /* odradek.validate=headers */
+    bool validates_headers_only; /* odradek.validate=headers */
 };
 
 const char *topic_config_name(enum topic_config_id id);
