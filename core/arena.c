@@ -1,5 +1,6 @@
 #include "core/arena.h"
 
+#include <assert.h>
 #include <stdalign.h>
 
 enum {
@@ -19,12 +20,13 @@ static void *arena_take_chunk(struct arena *arena, size_t bytes);
 
 void arena_init(struct arena *arena, struct memory *memory, size_t bytes_max)
 {
+    assert(bytes_max <= PTRDIFF_MAX); /* so that sizes can be rounded up */
     *arena = (struct arena){.memory = memory, .bytes_max = bytes_max};
 }
 
 void *arena_take(struct arena *arena, size_t bytes)
 {
-    if (bytes > arena->bytes_max) { /* also keeps the rounding from wrapping */
+    if (bytes > arena->bytes_max) {
         return NULL;
     }
     bytes = (bytes + ARENA_ALIGNMENT - 1) & ~(size_t)(ARENA_ALIGNMENT - 1);
