@@ -72,7 +72,7 @@ static bool writer_holds(struct writer *writer, struct view expected)
     return true;
 }
 
-static void make(uint64_t seed, int count, const char *path)
+static void make(uint64_t seed, uint64_t count, const char *path)
 {
     FILE *file = fopen(path, "wb");
     if (!file) {
@@ -82,15 +82,14 @@ static void make(uint64_t seed, int count, const char *path)
     for (uint32_t i = 0; i < codec_entries_count; i++) {
         const struct codec_entry *entry = &codec_entries[i];
         for (int16_t version = entry->version_min; version <= entry->version_max; version++) {
-            for (int turn = 0; turn < count; turn++) {
+            for (uint64_t turn = 0; turn < count; turn++) {
                 struct arena arena;
                 struct fill fill;
                 struct writer head, body;
                 arena_init(&arena, &memory, MEMORY_MAX);
                 writer_init(&head, &memory, MEMORY_MAX);
                 writer_init(&body, &memory, MEMORY_MAX);
-                fill_init(&fill, seed + (uint64_t)turn * 1000003 + i * 64 + (uint64_t)version,
-                          &arena);
+                fill_init(&fill, seed + turn * 1000003 + i * 64 + (uint64_t)version, &arena);
                 entry->fill(message, &fill, version);
                 entry->encode(message, &body, version);
                 writer_string(&head, view_of_text(entry->name));
@@ -185,7 +184,7 @@ int main(int count, char **arguments)
 {
     memory_init_heap(&memory);
     if (count == 5 && strcmp(arguments[1], "make") == 0) {
-        make(strtoull(arguments[2], NULL, 10), atoi(arguments[3]), arguments[4]);
+        make(strtoull(arguments[2], NULL, 10), strtoul(arguments[3], NULL, 10), arguments[4]);
         return 0;
     }
     if (count == 3 && strcmp(arguments[1], "check") == 0) {

@@ -13,16 +13,15 @@ enum {
 
 static const struct codec_entry *entry_choose(const char *schema, uint8_t choice)
 {
-    uint32_t first = 0;
-    while (strcmp(codec_entries[first].schema, schema) != 0) {
-        first++;
-        assert(first < codec_entries_count && "no such schema");
+    uint32_t found_count = 0;
+    const struct codec_entry *found[64];
+    for (uint32_t i = 0; i < codec_entries_count && found_count < 64; i++) {
+        if (strcmp(codec_entries[i].schema, schema) == 0) {
+            found[found_count++] = &codec_entries[i];
+        }
     }
-    uint32_t end = first;
-    while (end < codec_entries_count && strcmp(codec_entries[end].schema, schema) == 0) {
-        end++;
-    }
-    return &codec_entries[first + choice % (end - first)];
+    assert(found_count > 0 && "no such schema");
+    return found[choice % found_count];
 }
 
 /* All that was written, in one piece from malloc. */
