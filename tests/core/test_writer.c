@@ -6,6 +6,7 @@
 
 static struct memory memory;
 static struct writer writer;
+static uint8_t *joined_data;
 
 static void setup(void)
 {
@@ -16,16 +17,19 @@ static void setup(void)
 static void teardown(void)
 {
     writer_give_all(&writer);
+    free(joined_data);
 }
 
 TestSuite(writer, .init = setup, .fini = teardown);
 
-/* All pieces as one, every hole filled with the character that its name points to. */
+/* All pieces as one, every hole filled with the character that its name points to. Until the next
+ * one, or the test's end. */
 static struct view joined(void)
 {
     cr_assert(writer_finish(&writer));
     size_t bytes = writer_position(&writer);
-    uint8_t *data = malloc(bytes + 1);
+    free(joined_data);
+    uint8_t *data = joined_data = malloc(bytes + 1);
     size_t at = 0;
     for (struct writer_piece *piece = writer.first; piece; piece = piece->next) {
         memcpy(data + at, piece->data, piece->bytes);
