@@ -1,0 +1,179 @@
+#include "log/record_stream.h"
+
+#include "core/cursor.h"
+
+enum { LENGTH_BYTES_MAX = 5 };
+
+bool record_start_read(struct record_start *start, struct body *body)
+{
+    struct cursor cursor;
+    cursor_init(&cursor, body->at, body_left(body));
+    int32_t bytes = cursor_varint32(&cursor);
+    const uint8_t *record = cursor.at;
+    cursor_int8(&cursor); /* attributes: none are defined */
+    start->timestamp_delta = cursor_varint64(&cursor);
+    start->offset_delta = cursor_varint32(&cursor);
+    if (cursor.failed || bytes < cursor.at - record) {
+        return false;
+    }
+    start->bytes_behind = (uint32_t)(bytes - (cursor.at - record));
+    body->at = cursor.at;
+    return true;
+}
+
+size_t record_stream_memory_bytes(const struct batch *batch)
+{
+    return body_memory_bytes(batch);
+}
+
+int record_stream_start(struct record_stream *stream, const struct batch *batch, void *memory,
+                        size_t memory_bytes)
+{
+    *stream = (struct record_stream){
+        .index = -1,
+        .records_left = batch->records_count,
+        .is_log_append_time = batch->attributes & BATCH_LOG_APPEND_TIME,
+        .base_timestamp = batch->base_timestamp,
+        .log_append_time = batch->max_timestamp,
+    };
+    return body_start(&stream->body, batch, memory, memory_bytes);
+}
+
+static bool read_start(struct record_stream *stream)
+{
+    struct record_start start;
+    if (!record_start_read(&start, &stream->body)) {
+        return false;
+    }
+    uint64_t timestamp = (uint64_t)stream->base_timestamp + (uint64_t)start.timestamp_delta;
+    stream->timestamp = stream->is_log_append_time ? stream->log_append_time : (int64_t)timestamp;
+    stream->offset_delta = start.offset_delta;
+    stream->bytes_behind_deltas = stream->record_left = start.bytes_behind;
+    return true;
+}
+
+/* A varint within the record. */
+static bool read_length(struct record_stream *stream, int32_t *value)
+{
+    size_t left = body_left(&stream->body);
+    struct cursor cursor;
+    cursor_init(&cursor, stream->body.at, left < stream->record_left ? left : stream->record_left);
+    *value = cursor_varint32(&cursor);
+    stream->record_left -= (uint32_t)(cursor.at - stream->body.at);
+    stream->body.at = cursor.at;
+    return !cursor.failed;
+}
+
+/* The length of a key or value, to be skipped next; any negative one is null, as Kafka reads it. */
+static bool read_skip(struct record_stream *stream, int32_t *bytes)
+{
+    if (!read_length(stream, bytes)) {
+        return false;
+    }
+    stream->skip_left = *bytes < 0 ? 0 : (uint32_t)*bytes;
+    return stream->skip_left <= stream->record_left;
+}
+
+static bool skip_is_done(struct record_stream *stream)
+{
+    size_t left = body_left(&stream->body);
+    uint32_t count = left < stream->skip_left ? (uint32_t)left : stream->skip_left;
+    stream->body.at += count;
+    stream->skip_left -= count;
+    stream->record_left -= count;
+    return stream->skip_left == 0;
+}
+
+/* One part of a record. False: malformed. */
+static bool read_part(struct record_stream *stream)
+{
+    int32_t bytes;
+    switch (stream->part) {
+    case RECORD_START:
+        stream->part = RECORD_KEY;
+        if (!read_start(stream) || !read_skip(stream, &bytes)) {
+            return false;
+        }
+        stream->has_key = bytes >= 0;
+        return true;
+    case RECORD_KEY:
+    case RECORD_VALUE:
+    case RECORD_HEADER_KEY:
+        if (skip_is_done(stream)) {
+            stream->part++;
+        }
+        return true;
+    case RECORD_VALUE_LENGTH:
+        stream->part = RECORD_VALUE;
+        return read_skip(stream, &bytes);
+    case RECORD_HEADERS_COUNT:
+        stream->part = RECORD_HEADER_KEY_LENGTH;
+        if (!read_length(stream, &bytes)) {
+            return false;
+        }
+        stream->headers_left = (uint32_t)bytes; /* each takes two bytes at least */
+        return bytes >= 0 && stream->headers_left <= stream->record_left / 2;
+    case RECORD_HEADER_KEY_LENGTH:
+        stream->part = RECORD_HEADER_KEY;
+        return read_skip(stream, &bytes) && bytes >= 0;
+    case RECORD_HEADER_VALUE_LENGTH:
+        stream->part = RECORD_HEADER_VALUE;
+        return read_skip(stream, &bytes);
+    case RECORD_HEADER_VALUE:
+        if (skip_is_done(stream)) {
+            stream->headers_left--;
+            stream->part = RECORD_HEADER_KEY_LENGTH;
+        }
+        return true;
+    }
+    return false;
+}
+
+static bool is_skipping(const struct record_stream *stream)
+{
+    return stream->skip_left > 0;
+}
+
+/* One part more, with what it needs at hand; counts what it read. */
+static bool advance(struct record_stream *stream, size_t *budget)
+{
+    size_t wanted = LENGTH_BYTES_MAX;
+    if (stream->part == RECORD_START) {
+        wanted = RECORD_START_BYTES_MAX + LENGTH_BYTES_MAX;
+    } else if (is_skipping(stream)) {
+        wanted = 1;
+    }
+    if (body_fill(&stream->body, wanted) < 0 ||
+        (is_skipping(stream) && !body_left(&stream->body))) {
+        return false;
+    }
+    const uint8_t *before = stream->body.at;
+    bool is_good = read_part(stream);
+    size_t used = (size_t)(stream->body.at - before) + 1; /* what is empty costs time as well */
+    *budget -= used < *budget ? used : *budget;
+    return is_good;
+}
+
+enum record_stream_progress record_stream_next(struct record_stream *stream, size_t *budget)
+{
+    if (!stream->broken && stream->part == RECORD_START && stream->records_left <= 0) {
+        stream->broken = stream->records_left < 0 || body_fill(&stream->body, 1) < 0 ||
+                         body_left(&stream->body) > 0;
+        return stream->broken ? RECORD_STREAM_BROKEN : RECORD_STREAM_END;
+    }
+    while (!stream->broken) {
+        if (*budget == 0) {
+            return RECORD_STREAM_MORE;
+        }
+        stream->broken = !advance(stream, budget);
+        if (stream->part == RECORD_HEADER_KEY_LENGTH && stream->headers_left == 0 &&
+            !stream->broken) {
+            stream->part = RECORD_START;
+            stream->index++;
+            stream->records_left--;
+            stream->broken = stream->record_left != 0;
+            return stream->broken ? RECORD_STREAM_BROKEN : RECORD_STREAM_RECORD;
+        }
+    }
+    return RECORD_STREAM_BROKEN;
+}
