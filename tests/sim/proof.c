@@ -1,0 +1,156 @@
+#include "tests/sim/proof.h"
+
+#include <stdarg.h>
+#include <time.h>
+
+enum { DISK_BYTES = 256 << 20 };
+
+/* -- the computer ------------------------------------------------------------------------------ */
+
+static void inside_changed(void *context, struct sim_node *node, bool inside)
+{
+    if (inside) {
+        computer_enter(context);
+    } else {
+        computer_leave(context);
+    }
+}
+
+void computer_open(struct computer *computer, uint64_t seed, struct sim_disk *disk, FILE *story)
+{
+    *computer = (struct computer){0};
+    sim_init(&computer->sim, &(struct sim_options){.seed = seed,
+                                                   .memory = memory_of_simulators,
+                                                   .story = story,
+                                                   .inside = inside_changed,
+                                                   .context = computer});
+    if (!disk) {
+        disk = sim_disk_new(&memory_of_simulators, DISK_BYTES);
+        int error = sim_disk_make_directory(disk, "/data");
+        assert(!error);
+        sim_disk_flush_all(disk, disk->count);
+    }
+    computer->node = sim_node_new(&computer->sim, disk);
+    computer->node->context = computer;
+}
+
+void computer_start(struct computer *computer, uint32_t cores, uint64_t memory_bytes)
+{
+    assert(!computer->memory && cores <= COMPUTER_CORES_MAX);
+    computer->memory = memory_new();
+    computer->cores = cores;
+    for (uint32_t i = 0; i < cores; i++) {
+        int error = reactor_init(&computer->reactors[i], i, cores, computer->peers, memory_bytes,
+                                 sim_draw(&computer->sim.random), NULL);
+        assert(!error);
+    }
+    for (uint32_t i = 0; i < cores; i++) {
+        sim_attach(&computer->reactors[i], computer->node);
+    }
+}
+
+void computer_enter(struct computer *computer)
+{
+    computer->outside = memory_use(computer->memory);
+}
+
+void computer_leave(struct computer *computer)
+{
+    memory_use(computer->outside);
+}
+
+static void process_gone(struct computer *computer)
+{
+    for (uint32_t i = 0; i < computer->cores; i++) {
+        reactor_deinit(&computer->reactors[i]);
+    }
+    if (computer->memory) {
+        memory_drop(computer->memory);
+    }
+    computer->memory = NULL;
+    computer->cores = 0;
+}
+
+void computer_cut(struct computer *computer, enum sim_cut cut)
+{
+    sim_node_cut(computer->node, cut);
+    process_gone(computer);
+}
+
+void computer_close(struct computer *computer)
+{
+    sim_deinit(&computer->sim);
+    process_gone(computer);
+}
+
+/* -- the run ----------------------------------------------------------------------------------- */
+
+bool proof_wants_image(struct proof *proof, struct sim_random *random, uint32_t rate)
+{
+    proof->points++;
+    if (proof->failed || proof->image >= proof->images_max || sim_below(random, rate) != 0) {
+        return false;
+    }
+    proof->image++;
+    proof->images++;
+    return proof->only_image == UINT64_MAX || proof->image == proof->only_image;
+}
+
+bool proof_fail(struct proof *proof, const char *format, ...)
+{
+    if (!proof->failed) {
+        va_list arguments;
+        printf("seed %lu, image %lu: ", (unsigned long)proof->seed, (unsigned long)proof->image);
+        va_start(arguments, format);
+        vprintf(format, arguments);
+        va_end(arguments);
+        printf("\n    %s --seed %lu --image %lu --story\n", proof->program,
+               (unsigned long)proof->seed, (unsigned long)proof->image);
+        fflush(stdout);
+    }
+    proof->failed = true;
+    return false;
+}
+
+int proof_main(int argc, char **argv, uint64_t seeds, void (*scene)(struct proof *proof))
+{
+    struct proof proof = {.program = argv[0], .images_max = 150, .only_image = UINT64_MAX};
+    uint64_t first = 1;
+    for (int i = 1; i < argc; i++) {
+        uint64_t number = i + 1 < argc ? strtoull(argv[i + 1], NULL, 10) : 0;
+        if (!strcmp(argv[i], "--story")) {
+            proof.story = stderr;
+            continue;
+        } else if (!strcmp(argv[i], "--seeds")) {
+            seeds = number;
+        } else if (!strcmp(argv[i], "--first")) {
+            first = number;
+        } else if (!strcmp(argv[i], "--seed")) {
+            first = number;
+            seeds = 1;
+        } else if (!strcmp(argv[i], "--images")) {
+            proof.images_max = number;
+        } else if (!strcmp(argv[i], "--image")) {
+            proof.only_image = number;
+        } else {
+            fprintf(stderr, "%s: --seeds N, --first N, --seed N, --images N, --image N, --story\n",
+                    argv[0]);
+            return 2;
+        }
+        i++;
+    }
+    for (uint64_t seed = first; seed < first + seeds; seed++) {
+        proof.seed = seed;
+        proof.image = 0;
+        proof.failed = false;
+        scene(&proof);
+        proof.scenes++;
+        proof.scenes_failed += proof.failed;
+    }
+    printf("seeds %lu to %lu, %lu points, %lu crash images\n", (unsigned long)first,
+           (unsigned long)(first + seeds - 1), (unsigned long)proof.points,
+           (unsigned long)proof.images);
+    printf("%lu passed, %lu failed, 0 skipped\n",
+           (unsigned long)(proof.scenes - proof.scenes_failed), (unsigned long)proof.scenes_failed);
+    return proof.scenes_failed > 0;
+}
