@@ -21,7 +21,8 @@ static void image_returned(struct op *op);       /* core 0: the last one is back
 static void round_drop(struct control *control); /* the next deleted topic */
 static void drop_arrived(struct op *op);         /* a core: drop its logs of the topic */
 static void drop_returned(struct op *op);
-static void round_end(struct control *control); /* the changes go home */
+static void round_end(struct control *control);  /* the changes go home */
+static void round_next(struct control *control); /* what has come meanwhile */
 static void snapshot_written(struct op *op);
 
 static const char metadata_failed[] =
@@ -62,13 +63,6 @@ static struct control_change *change_of(struct op *op)
 
 /* -- applying: records to an image, at start and in every round ---------------------------------- */
 
-static uint32_t owner_of(const struct control *control, const struct topic *topic, int32_t index)
-{
-    uint64_t spread;
-    memcpy(&spread, topic->id.bytes, sizeof spread);
-    return (uint32_t)((spread + (uint64_t)index) % control->shard->count);
-}
-
 static bool apply_partition(struct control *control, const struct partition_record *record)
 {
     struct topic *topic = image_edit_topic(control->edit, &record->topic_id);
@@ -79,7 +73,7 @@ static bool apply_partition(struct control *control, const struct partition_reco
     struct topic_partition partition = {
         .leader_epoch = record->leader_epoch,
         .partition_epoch = record->partition_epoch,
-        .owner = owner_of(control, topic, record->partition_id),
+        .owner = partition_owner(&topic->id, record->partition_id, control->shard->count),
     };
     return topic_set_partition(topic, (uint32_t)record->partition_id, &partition);
 }
@@ -418,8 +412,6 @@ static bool round_change(struct control *control, struct op *op)
         return round_delete(control, (struct control_delete *)change);
     case CONTROL_PRODUCER_IDS:
         return round_producer_ids(control, (struct control_producer_ids *)change);
-    case CONTROL_CALL:
-        return true;
     }
     return false;
 }
@@ -565,16 +557,25 @@ static void round_end(struct control *control)
         metadata_log_snapshot(&control->log, &control->batches, &control->step, snapshot_written);
         return;
     }
-    control->busy = false;
-    round_begin(control);
+    round_next(control);
 }
 
 static void snapshot_written(struct op *op)
 {
     struct control *control = control_of_step(op);
     metadata_batches_deinit(&control->batches);
+    round_next(control);
+}
+
+static void stop_begin(struct control *control);
+
+static void round_next(struct control *control)
+{
     control->busy = false;
     round_begin(control);
+    if (!control->busy && control->stopping) {
+        stop_begin(control);
+    }
 }
 
 /* -- start and stop --------------------------------------------------------------------------------- */
@@ -727,10 +728,16 @@ static void stop_written(struct op *op);
 
 void control_stop(struct control *control, struct op *op, op_fn *then)
 {
-    assert(!control->busy);
+    control->stopping = op;
+    control->stopping_then = then;
+    if (!control->busy) { /* else when the round has ended */
+        stop_begin(control);
+    }
+}
+
+static void stop_begin(struct control *control)
+{
     control->busy = true;
-    control->started = op;
-    control->started_then = then;
     metadata_batches_init(&control->batches, control->log.end_offset, control->log.epoch,
                           reactor_wall_ms(control->shard->reactor));
     registration_end(control, &control->batches);
@@ -744,10 +751,9 @@ void control_stop(struct control *control, struct op *op, op_fn *then)
 static void stop_closed(struct op *op)
 {
     struct control *control = control_of_step(op);
-    struct op *stopped = control->started;
-    control->started = NULL;
+    struct op *stopped = control->stopping;
     stopped->result = control->log.failed ? -EIO : 0;
-    control->started_then(stopped);
+    control->stopping_then(stopped);
 }
 
 static void stop_written(struct op *op)

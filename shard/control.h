@@ -24,7 +24,7 @@ enum {
     PRODUCER_IDS_BLOCK = 1000, /* Kafka's */
 };
 
-enum control_kind { CONTROL_CREATE, CONTROL_DELETE, CONTROL_PRODUCER_IDS, CONTROL_CALL };
+enum control_kind { CONTROL_CREATE, CONTROL_DELETE, CONTROL_PRODUCER_IDS };
 
 /* What all changes begin with: on its way to core 0 and home again. */
 struct control_change {
@@ -117,6 +117,8 @@ struct control {
     struct op step; /* the round's */
     struct op *started;
     op_fn *started_then;
+    struct op *stopping;
+    op_fn *stopping_then;
     bool unclean;
 };
 
@@ -127,7 +129,7 @@ struct control {
                                const struct uuid *directory_id);
 void control_start(struct control *control, const char *directory, bool unclean, struct op *op,
                    op_fn *then);
-/* No change is waiting or under way any more. Fences this node in the log, and closes it. */
+/* When what was asked for has been done; nothing more may be asked. Fences this node in the log, and closes it. */
 void control_stop(struct control *control, struct op *op, op_fn *then);
 void control_deinit(struct control *control);
 

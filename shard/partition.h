@@ -21,6 +21,14 @@ struct partition {
     struct partition *next; /* in its bucket */
 };
 
+/* Which core owns a partition. Not in the metadata log: any start may have other cores. */
+static inline uint32_t partition_owner(const struct uuid *topic_id, int32_t index, uint32_t cores)
+{
+    uint64_t spread;
+    memcpy(&spread, topic_id->bytes, sizeof spread);
+    return (uint32_t)((spread + (uint64_t)index) % cores);
+}
+
 [[nodiscard]] int partitions_init(struct shard *shard);
 void partitions_deinit(struct shard *shard);
 

@@ -28,6 +28,8 @@ struct broker_settings { /* the same for all cores; resolved from shard/settings
     uint32_t fetch_sessions_max; /* max.incremental.fetch.session.cache.slots */
     int64_t producer_id_expiration_ms;
     const char *topic_defaults[TOPIC_CONFIGS]; /* values of topic configs that are not set */
+    char roll_ms[24];      /* texts of defaults that come from log.roll.hours ... */
+    char retention_ms[24]; /* ... and log.retention.hours */
 };
 
 struct shard {
