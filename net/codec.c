@@ -14,6 +14,18 @@ void *codec_take_items(struct cursor *cursor, struct arena *arena, int32_t *coun
     return items;
 }
 
+void *codec_take_or_null(struct cursor *cursor, struct arena *arena, size_t bytes)
+{
+    if (cursor_int8(cursor) < 0 || cursor->failed) {
+        return NULL;
+    }
+    void *taken = arena_take(arena, bytes);
+    if (!taken) {
+        cursor_fail(cursor);
+    }
+    return taken;
+}
+
 struct codec_records codec_records(struct view view)
 {
     return (struct codec_records){.data = view.data, .bytes = view.bytes};

@@ -36,6 +36,9 @@ struct codec_records {
 void *codec_take_items(struct cursor *cursor, struct arena *arena, int32_t *count,
                        size_t item_bytes);
 
+/* Room for a struct that may be null, by the byte before it: NULL is null, or a failure. */
+void *codec_take_or_null(struct cursor *cursor, struct arena *arena, size_t bytes);
+
 struct codec_records codec_records(struct view view);
 void codec_write_records(struct writer *writer, struct codec_records records);
 void codec_write_compact_records(struct writer *writer, struct codec_records records);

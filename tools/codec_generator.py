@@ -22,10 +22,10 @@ A field is a line: its name, its type, and then in any order
     null 10+        it may be null in these versions; `?` behind the type says in all
     inflexible      it keeps its old form in flexible versions
 A type is a scalar, string, bytes, records, the name of a struct whose fields stand indented below,
-or one of these in brackets: an array. A struct met again in its message needs no fields the second
-time. What stands behind `#` on a field's line becomes its comment in the header.
+or one of these in brackets: an array. A struct met again in its message has no fields there. What stands behind `#` on a field's line becomes its comment in the header.
 """
 
+import contextlib
 import os
 import re
 import sys
@@ -43,6 +43,7 @@ SCALARS = {  # wire type: (C type, bytes)
 }
 VIEWS = {"string": "struct view", "bytes": "struct view", "records": "struct codec_records"}
 INT_NAMED = {-(2**31): "INT32_MIN", 2**31 - 1: "INT32_MAX", 2**63 - 1: "INT64_MAX"}
+RESERVED = ("cursor", "writer", "arena", "version", "tags", "measure", "count", "fill")
 VERSIONS = re.compile(r"^\d+(-\d+|\+)?$")
 
 
@@ -92,6 +93,7 @@ class Field:
         self.comment = ""
 
     def is_compact(self, message, version):
+        """Whether lengths stand in their compact form."""
         return version in message.flexible and not self.inflexible
 
 
@@ -106,16 +108,15 @@ def parse_versions(text, among):
     return {v for v in range(int(low), last + 1) if v in among}
 
 
-def parse_head(words, name, default=None):
-    """The `key`, `versions` and `flexible` of an api or message line."""
+def parse_head(words):
+    """The key (or None), the versions and the flexible ones of an api or message line."""
     given = dict(zip(words[::2], words[1::2]))
-    if default and not given:
-        return default.key, default.versions, default.flexible
-    versions = parse_versions(given["versions"], range(1000) if "-" in given["versions"]
-                              else [int(given["versions"])])
-    flexible = given.get("flexible", "none")
+    if "versions" not in given or given.keys() - {"key", "versions", "flexible"}:
+        raise SchemaError("[key N]  versions N-N  [flexible N+]")
     key = int(given["key"]) if "key" in given else None
-    return key, versions, parse_versions(flexible, versions) if flexible != "none" else set()
+    versions = parse_versions(given["versions"], range(1000))
+    flexible = parse_versions(given["flexible"], versions) if "flexible" in given else set()
+    return key, versions, flexible
 
 
 class Schema:
@@ -131,7 +132,10 @@ class Schema:
                 except (SchemaError, ValueError, KeyError, AttributeError) as error:
                     sys.exit(f"{path}:{number}: {error}")
         for message in self.messages:
-            check(message)
+            try:
+                check(message)
+            except SchemaError as error:
+                sys.exit(f"{path}: {error}")
 
     def parse_line(self, line):
         text, _, comment = line.partition("#")
@@ -145,15 +149,14 @@ class Schema:
             self.parse_field(indent, words, comment.strip())
 
     def parse_top(self, words):
+        api = self.api
         if words[0] == "api":
-            key, versions, flexible = parse_head(words[2:], words[1])
-            self.api = Message(snake(words[1]), key, versions, flexible)
+            self.api = Message(snake(words[1]), *parse_head(words[2:]))
             return
         if words[0] == "message":
-            message = Message(snake(words[1]), *parse_head(words[2:], words[1]))
-        elif words[0] in ("request", "response") and self.api:
-            message = Message(f"{self.api.c_name}_{words[0]}",
-                              *parse_head(words[1:], words[0], self.api))
+            message = Message(snake(words[1]), *parse_head(words[2:]))
+        elif words in (["request"], ["response"]) and api:
+            message = Message(f"{api.c_name}_{words[0]}", api.key, api.versions, api.flexible)
         else:
             raise SchemaError(f"what is a '{words[0]}'?")
         self.messages.append(message)
@@ -185,25 +188,20 @@ class Schema:
         if nullable:
             field.nullable = parse_versions(nullable, field.versions)
         if field.kind not in SCALARS and field.kind not in VIEWS:
-            struct = message.structs.setdefault(
-                field.kind, Struct(field.kind, f"{message.c_name}_{field.kind}", set()))
-            struct.versions |= field.versions
-            struct.in_tag = struct.in_tag or (field.tag is not None and not field.is_array)
-            field.struct = struct
-            self.parents.append((indent, struct))
+            field.struct = message.structs.setdefault(
+                field.kind, Struct(field.kind, f"{message.c_name}_{field.kind}", field.versions))
+            if field.tag is not None and not field.is_array and not field.nullable:
+                field.struct.in_tag = True
+            self.parents.append((indent, field.struct))
         parent.fields.append(field)
 
 
 def check(message):
     """What the generator relies on; then put the structs in order, children first."""
     for struct in [message, *message.structs.values()]:
-        if len({f.name for f in struct.fields}) != len(struct.fields):
-            raise SchemaError(f"{struct.c_name} has a field twice")
-        for field in struct.tagged():
-            if not field.versions <= message.flexible:
-                raise SchemaError(f"{field.name} is tagged in an inflexible version")
-        if struct is not message and not struct.fields:
-            raise SchemaError(f"{struct.c_name} has no fields: a scalar misspelled?")
+        check_struct(message, struct)
+        for field in struct.fields:
+            check_field(message, struct, field)
     ordered = {}
 
     def visit(struct):
@@ -213,63 +211,97 @@ def check(message):
         ordered[struct.name] = struct
 
     visit(message)
-    ordered.pop(message.name)
     message.structs = ordered
-    message.structs[message.name] = message
+
+
+def check_struct(message, struct):
+    names = [field.name for field in struct.fields]
+    tags = [field.tag for field in struct.tagged()]
+    if len(set(names)) < len(names) or len(set(tags)) < len(tags):
+        raise SchemaError(f"{struct.c_name} has a field or a tag twice")
+    if struct is message:
+        return
+    if not struct.fields:
+        raise SchemaError(f"{struct.c_name} has no fields: a scalar misspelled?")
+    if struct.name in RESERVED or struct.name == message.name:
+        raise SchemaError(f"{struct.c_name} would be a parameter '{struct.name}' besides another")
+
+
+def check_field(message, struct, field):
+    if field.tag is not None and not field.versions <= message.flexible:
+        raise SchemaError(f"{field.name} is tagged in an inflexible version")
+    if field.struct and not field.versions <= field.struct.versions:
+        raise SchemaError(f"{field.name} has versions that its struct had not where it first stood")
+    if is_pointer(field) and field.nullable != field.versions:
+        raise SchemaError(f"{field.name}: a struct may be null in all its versions or in none")
 
 
 # --- Emitting C -------------------------------------------------------------------------------
 
 
-def wrap(line, lead=""):
-    """A line within 100 columns, broken at the commas of its outermost parentheses."""
-    if len(lead + line) <= 100 or "(" not in line:
+class Out:
+    """Lines of C, indented by the blocks that are open, broken within 100 columns."""
+
+    def __init__(self):
+        self.lines = []
+        self.depth = 0
+        self.joinable = None  # (head, line count) of the block closed last
+
+    def put(self, text=""):
+        self.lines.extend(wrap(text, "    " * self.depth) if text else [""])
+
+    @contextlib.contextmanager
+    def block(self, head):
+        """head { ... }. With an empty head, nothing but its content. An `if` that asks the same as
+        the one just before it joins that."""
+        if not head:
+            yield
+            return
+        if head.startswith("if") and self.joinable == (head, self.depth, len(self.lines)):
+            self.lines.pop()
+        else:
+            self.put(f"{head} {{")
+        self.depth += 1
+        yield
+        self.depth -= 1
+        self.put("}")
+        self.joinable = (head, self.depth, len(self.lines))
+
+    @contextlib.contextmanager
+    def function(self, prototype):
+        self.put(prototype)
+        self.put("{")
+        self.depth += 1
+        yield
+        self.depth -= 1
+        self.put("}")
+        self.put()
+
+    def text(self):
+        return "\n".join(self.lines).rstrip("\n") + "\n"
+
+
+def wrap(line, lead):
+    """A line within 100 columns: broken at an `&&`, else at the commas of its first parentheses."""
+    if len(lead + line) <= 100:
+        return [lead + line]
+    if " = " in line and " && " in line:
+        left, right = line.split(" && ", 1)
+        return [f"{lead}{left} &&", " " * (len(lead) + left.index(" = ") + 3) + right]
+    if "(" not in line:
         return [lead + line]
     open_at = line.index("(") + 1
     column = len(lead) + open_at
     parts = re.findall(r"[^,]+(?:, ?|$)", line[open_at:])
+    lines, current = [], lead + line[:open_at]
     if column + max(len(part.rstrip()) for part in parts) > 100:
-        lines, current, column = [lead + line[:open_at]], "", len(lead) + 8
-    else:
-        lines, current = [], lead + line[:open_at]
+        lines, current, column = [current], "", len(lead) + 8
     for part in parts:
-        start = " " * column if not current else ""
         if current and len(current + part.rstrip()) > 100:
             lines.append(current.rstrip())
-            current, start = "", " " * column
-        current += start + part
+            current = ""
+        current = (current or " " * column) + part
     return [*lines, current]
-
-
-class Out:
-    def __init__(self):
-        self.lines = []
-        self.last_if = None  # (test, depth, line count after it) of the `if` put last
-
-    def put(self, text, depth=0):
-        self.lines.extend(wrap(text, "    " * depth) if text else [""])
-
-    def put_if(self, test, lines, depth):
-        """An `if` with no else; one that asks the same as the one just before joins it."""
-        if not test:
-            for line in lines:
-                self.put(line, depth)
-            return
-        if self.last_if == (test, depth, len(self.lines)):
-            self.lines.pop()
-        else:
-            self.put(f"if ({test}) {{", depth)
-        for line in lines:
-            self.put(line, depth + 1)
-        self.put("}", depth)
-        self.last_if = (test, depth, len(self.lines))
-
-    def text(self):
-        return "\n".join(self.lines) + "\n"
-
-
-def has_tags(message, struct):
-    return bool(struct.versions & message.flexible)
 
 
 def condition(versions, among):
@@ -277,9 +309,9 @@ def condition(versions, among):
     low, high = min(versions), max(versions)
     if len(versions) != high - low + 1:
         raise SchemaError(f"versions with a gap: {sorted(versions)}")
-    parts = []
     if low == high and min(among) < low < max(among):
         return f"version == {low}"
+    parts = []
     if low > min(among):
         parts.append(f"version >= {low}")
     if high < max(among):
@@ -287,7 +319,13 @@ def condition(versions, among):
     return " && ".join(parts)
 
 
-def put_by_version(out, depth, versions, among, line_of):
+def only(versions, among):
+    """The head of a block for `versions`; empty when that is all."""
+    test = condition(versions, among)
+    return f"if ({test})" if test else ""
+
+
+def put_by_version(out, versions, among, line_of):
     """Put what line_of(version) says under the conditions under which it says so: one line, or an
     if-chain from the newest versions to the oldest."""
     runs = []  # (versions, line), newest first
@@ -298,24 +336,35 @@ def put_by_version(out, depth, versions, among, line_of):
         else:
             runs.append(({version}, line))
     if len(runs) == 1:
-        out.put_if(condition(versions, among), [runs[0][1]], depth)
+        with out.block(only(versions, among)):
+            out.put(runs[0][1])
         return
     left = set(among)
     for index, (run, line) in enumerate(runs):
-        test = condition(run, left)
+        head = only(run, left)
         if index == 0:
-            out.put(f"if ({test}) {{", depth)
+            out.put(f"{head} {{")
         else:
-            out.put(f"}} else if ({test}) {{" if test else "} else {", depth)
-        out.put(line, depth + 1)
+            out.put(f"}} else {head} {{" if head else "} else {")
+        out.put("    " + line)
         left -= run
-    out.put("}", depth)
+    out.put("}")
+
+
+# --- How a field stands on the wire and in C --------------------------------------------------
 
 
 def form(message, field, version, kind):
-    """The suffix that names how a string, an array, ... stands in this version."""
+    """How `kind` is called in this version: its name, `compact_` before it, `_or_null` behind."""
     compact = "compact_" if field.is_compact(message, version) else ""
-    return compact + kind
+    return compact + kind + or_null(field, version)
+
+
+def item_form(message, field, version, kind):
+    """The same for the items of an array, which are never null."""
+    if field.is_array:
+        return ("compact_" if field.is_compact(message, version) else "") + kind
+    return form(message, field, version, kind)
 
 
 def or_null(field, version):
@@ -332,9 +381,10 @@ def bytes_min(message, struct, version):
 
 
 def field_bytes_min(message, field, version):
-    compact = field.is_compact(message, version)
     if field.is_array or field.kind in ("bytes", "records"):
-        return 1 if compact else 4
+        return 1 if field.is_compact(message, version) else 4
+    if is_pointer(field):
+        return 1
     return item_bytes_min(message, field, version)
 
 
@@ -343,8 +393,6 @@ def item_bytes_min(message, field, version):
         return SCALARS[field.kind][1]
     if field.kind in VIEWS:
         return 1 if field.is_compact(message, version) else (2 if field.kind == "string" else 4)
-    if not field.is_array and field.nullable:
-        return 1
     return max(bytes_min(message, field.struct, version), 1)
 
 
@@ -359,18 +407,12 @@ def is_pointer(field):
     return bool(field.struct and not field.is_array and field.nullable)
 
 
-def declare(left, name):
-    return f"{left} {name}" if not left.endswith("*") else f"{left}{name}"
-
-
-def default_of(field):
+def initial(field):
     """The initialiser of a field whose default is not all zeros, else None."""
     if field.is_array:
         return "-1" if field.default == "null" else None
     if field.struct:
-        if is_pointer(field):
-            return None
-        inner = initialiser(field.struct)
+        inner = None if is_pointer(field) else initialiser(field.struct)
         return f"{{{inner}}}" if inner else None
     if field.kind in VIEWS:
         null = "RECORDS_NULL" if field.kind == "records" else "VIEW_NULL"
@@ -379,98 +421,96 @@ def default_of(field):
         return None
     if field.default == "true":
         return "true"
-    return INT_NAMED.get(int(field.default, 0), field.default)
+    return INT_NAMED.get(int(field.default), field.default)
 
 
 def initialiser(struct):
     parts = []
     for field in struct.fields:
-        value = default_of(field)
+        value = initial(field)
         if value:
             parts.append(f".{field.name}{'_count' if field.is_array else ''} = {value}")
     return ", ".join(parts)
 
 
-def is_default(field, place):
-    """A C condition: this field needs no place among the tagged fields."""
+def compared(field, place):
+    """The C conditions that a field is, and that it is not, at its default."""
+    null = field.default == "null"
     if field.is_array:
-        return f"{place}_count {'< 0' if field.default == 'null' else '<= 0'}"
+        return (f"{place}_count < 0", f"{place}_count >= 0") if null else (
+            f"{place}_count <= 0", f"{place}_count > 0")
     if is_pointer(field):
-        return f"!{place}"
+        return f"!{place}", place
     if field.struct:
-        return f"{field.struct.c_name}_is_default(&{place})"
+        call = f"{field.struct.c_name}_is_default(&{place})"
+        return call, f"!{call}"
     if field.kind in VIEWS:
-        return f"{place}.bytes {'< 0' if field.default == 'null' else '== 0'}"
+        return (f"{place}.bytes < 0", f"{place}.bytes >= 0") if null else (
+            f"{place}.bytes == 0", f"{place}.bytes != 0")
     if field.kind == "uuid":
-        return f"uuid_is_zero(&{place})"
+        return f"uuid_is_zero(&{place})", f"!uuid_is_zero(&{place})"
     if field.kind == "bool":
-        return place if field.default == "true" else f"!{place}"
-    return f"{place} == {default_of(field) or 0}"
+        return (place, f"!{place}") if field.default == "true" else (f"!{place}", place)
+    value = initial(field) or 0
+    return f"{place} == {value}", f"{place} != {value}"
 
 
 # --- The header -------------------------------------------------------------------------------
 
 
-def version_comment(struct, field):
-    versions = sorted(field.versions)
+def field_comment(struct, field):
+    """Which versions have it, where it may be null, and what the schema says of it."""
+    low, high = min(field.versions), max(field.versions)
     parts = []
     if field.versions != struct.versions:
-        last = max(struct.versions)
-        if versions[-1] == last and len(versions) > 1 or versions[-1] == last and last > 0:
-            parts.append(f"{versions[0]}+")
-        elif len(versions) == 1:
-            parts.append(f"{versions[0]}")
-        else:
-            parts.append(f"{versions[0]}-{versions[-1]}")
+        is_open = high == max(struct.versions)
+        parts.append(f"{low}+" if is_open else f"{low}" if low == high else f"{low}-{high}")
     if field.nullable == field.versions:
         parts.append("or null")
     elif field.nullable:
         parts.append(f"or null {min(field.nullable)}+")
-    text = " ".join(parts)
-    if field.comment:
-        text = f"{text}: {field.comment}" if text else field.comment
+    text = ": ".join(part for part in (" ".join(parts), field.comment) if part)
     return f" /* {text} */" if text else ""
 
 
 def put_struct(out, struct):
     out.put(f"struct {struct.c_name} {{")
     for field in struct.fields:
-        comment = version_comment(struct, field)
+        comment = field_comment(struct, field)
         if field.is_array:
-            out.put(f"int32_t {field.name}_count;{comment}", 1)
-            out.put(f"{c_type(field)} *{field.name};", 1)
+            out.put(f"    int32_t {field.name}_count;{comment}")
+            out.put(f"    {c_type(field)} *{field.name};")
         else:
             star = "*" if is_pointer(field) else ""
-            out.put(f"{c_type(field)} {star}{field.name};{comment}", 1)
+            out.put(f"    {c_type(field)} {star}{field.name};{comment}")
     if not struct.fields:
-        out.put("char nothing; /* C has no empty structs */", 1)
+        out.put("    char nothing; /* C has no empty structs */")
     out.put("};")
-    out.put("")
-    out.put(f"static inline void {struct.c_name}_init(struct {struct.c_name} *{struct.name})")
-    out.put("{")
-    inner = initialiser(struct) or "0"
-    line = f"    *{struct.name} = (struct {struct.c_name}){{{inner}}};"
-    if len(line) <= 100:
-        out.put(line)
-    else:
-        out.put(f"    *{struct.name} = (struct {struct.c_name}){{")
-        for part in re.split(r", (?=\.)(?![^{]*})", inner):
-            out.put(f"{part},", 2)
-        out.put("};", 1)
-    out.put("}")
-    out.put("")
+    out.put()
+    name = struct.name
+    with out.function(f"static inline void {struct.c_name}_init(struct {struct.c_name} *{name})"):
+        inner = initialiser(struct) or "0"
+        line = f"*{name} = (struct {struct.c_name}){{{inner}}};"
+        if len(line) + 4 <= 100:
+            out.put(line)
+        else:
+            out.put(f"*{name} = (struct {struct.c_name}){{")
+            for part in re.split(r", (?=\.)(?![^{]*})", inner):
+                out.put(f"    {part},")
+            out.put("};")
 
 
-def put_constants(out, prefix, message):
+def put_constants(out, message):
+    prefix = message.c_name.upper()
     flexible = min(message.flexible) if message.flexible else "INT16_MAX /* none */"
     out.put("enum {")
     if message.key is not None:
-        out.put(f"{prefix}_KEY = {message.key},", 1)
-    out.put(f"{prefix}_VERSION_MIN = {min(message.versions)},", 1)
-    out.put(f"{prefix}_VERSION_MAX = {max(message.versions)},", 1)
-    out.put(f"{prefix}_FLEXIBLE_MIN = {flexible},", 1)
+        out.put(f"    {prefix}_KEY = {message.key},")
+    out.put(f"    {prefix}_VERSION_MIN = {min(message.versions)},")
+    out.put(f"    {prefix}_VERSION_MAX = {max(message.versions)},")
+    out.put(f"    {prefix}_FLEXIBLE_MIN = {flexible},")
     out.put("};")
-    out.put("")
+    out.put()
 
 
 def decode_prototype(message):
@@ -495,19 +535,19 @@ def header(schema, out_name):
     out.put(generated_notice(schema))
     out.put(f"#ifndef {guard}")
     out.put(f"#define {guard}")
-    out.put("")
+    out.put()
     out.put('#include "net/codec.h"')
-    out.put("")
+    out.put()
     if schema.api:
-        put_constants(out, schema.api.c_name.upper(), schema.api)
+        put_constants(out, schema.api)
     for message in schema.messages:
         if not schema.api:
-            put_constants(out, message.c_name.upper(), message)
+            put_constants(out, message)
         for struct in message.structs.values():
             put_struct(out, struct)
-        out.put("[[nodiscard]] " + decode_prototype(message) + ";")
-        out.put(encode_prototype(message) + ";")
-        out.put("")
+        out.put(f"[[nodiscard]] {decode_prototype(message)};")
+        out.put(f"{encode_prototype(message)};")
+        out.put()
     out.put("#endif")
     return out.text()
 
@@ -515,150 +555,117 @@ def header(schema, out_name):
 # --- Decoding ---------------------------------------------------------------------------------
 
 
-def read_item(message, field, version):
+def read_item(message, field, version, cursor):
     """The C expression that reads one scalar or view."""
     if field.kind in SCALARS:
-        return f"cursor_{field.kind}(cursor)"
-    kind = "bytes" if field.kind == "records" else field.kind
-    null = "" if field.is_array else or_null(field, version)
-    read = f"cursor_{form(message, field, version, kind)}{null}(cursor)"
-    return f"codec_records({read})" if field.kind == "records" else read
+        return f"cursor_{field.kind}({cursor})"
+    if field.kind == "records":
+        return f"codec_records(cursor_{item_form(message, field, version, 'bytes')}({cursor}))"
+    return f"cursor_{item_form(message, field, version, field.kind)}({cursor})"
 
 
-def put_decode_value(out, depth, message, struct, field, place, cursor, versions, among):
-    """Read a field into `place`; the version is one of `among`, the field stands in `versions`."""
-
-    def using(line):
-        return line.replace("(cursor", f"({cursor}") if cursor != "cursor" else line
-
+def put_decode_field(out, message, field, place, cursor, among):
+    """Read a field into `place`, given that the version is one of `among`."""
     if field.is_array:
-        put_decode_array(out, depth, message, struct, field, place, using, cursor, versions, among)
+        put_decode_array(out, message, field, place, cursor, among)
     elif is_pointer(field):
-        put_decode_nullable_struct(out, depth, message, field, place, using, cursor, versions,
-                                   among)
+        with out.block(only(field.versions, among)):
+            out.put(f"{place} = codec_take_or_null({cursor}, arena, sizeof *{place});")
+            with out.block(f"if ({place})"):
+                out.put(f"{field.struct.c_name}_decode_fields({place}, {cursor}, version, arena);")
     elif field.struct:
-        call = f"{field.struct.c_name}_decode_fields(&{place}, cursor, version, arena);"
-        put_by_version(out, depth, versions, among,
-                       lambda v: call.replace(", cursor,", f", {cursor},"))
+        with out.block(only(field.versions, among)):
+            out.put(f"{field.struct.c_name}_decode_fields(&{place}, {cursor}, version, arena);")
     else:
-        put_by_version(out, depth, versions, among,
-                       lambda v: using(f"{place} = {read_item(message, field, v)};"))
+        put_by_version(out, field.versions, among, lambda version: (
+            f"{place} = {read_item(message, field, version, cursor)};"))
 
 
-def put_decode_array(out, depth, message, struct, field, place, using, cursor, versions, among):
-    def size(version):
-        if not field.struct:
-            return item_bytes_min(message, field, version)
-        sizes = {item_bytes_min(message, field, v) for v in versions}
-        return sizes.pop() if len(sizes) == 1 else f"{field.struct.c_name}_bytes_min[version]"
+def put_decode_array(out, message, field, place, cursor, among):
+    sizes = {item_bytes_min(message, field, version) for version in field.versions}
 
     def count(version):
-        call = f"cursor_{form(message, field, version, 'count')}{or_null(field, version)}"
-        return using(f"{place}_count = {call}(cursor, {size(version)});")
+        size = item_bytes_min(message, field, version)
+        if field.struct and len(sizes) > 1:
+            size = f"{field.struct.c_name}_bytes_min[version]"
+        return f"{place}_count = cursor_{form(message, field, version, 'count')}({cursor}, {size});"
 
-    put_by_version(out, depth, versions, among, count)
-    out.put(f"{place} = codec_take_items({cursor}, arena, &{place}_count, sizeof *{place});",
-            depth)
-    stop = f" && !{cursor.lstrip('&')}{'.' if cursor.startswith('&') else '->'}failed"
-    out.put(f"for (int32_t i = 0; i < {place}_count{stop if field.struct else ''}; i++) {{", depth)
+    put_by_version(out, field.versions, among, count)
+    # where the version has no such array, the count is 0 or -1 and nothing happens
+    out.put(f"{place} = codec_take_items({cursor}, arena, &{place}_count, sizeof *{place});")
+    each = f"int32_t i = 0; i < {place}_count"
     if field.struct:
-        out.put(f"{field.struct.c_name}_decode_fields(&{place}[i], {cursor}, version, arena);",
-                depth + 1)
+        failed = f"{cursor[1:]}.failed" if cursor.startswith("&") else f"{cursor}->failed"
+        with out.block(f"for ({each} && !{failed}; i++)"):
+            out.put(f"{field.struct.c_name}_decode_fields(&{place}[i], {cursor}, version, arena);")
     else:
-        put_by_version(out, depth + 1, versions, versions,
-                       lambda v: using(f"{place}[i] = {read_item(message, field, v)};"))
-    out.put("}", depth)
-
-
-def put_decode_nullable_struct(out, depth, message, field, place, using, cursor, versions, among):
-    if field.nullable != field.versions:
-        raise SchemaError(f"{field.name}: a struct is nullable in all its versions or in none")
-    test = condition(versions, among)
-    if test:
-        out.put(f"if ({test}) {{", depth)
-        depth += 1
-    out.put(f"{place} = codec_take_nullable({cursor}, arena, sizeof *{place});", depth)
-    out.put(f"if ({place}) {{", depth)
-    out.put(f"{field.struct.c_name}_decode_fields({place}, {cursor}, version, arena);", depth + 1)
-    out.put("}", depth)
-    if test:
-        out.put("}", depth - 1)
+        with out.block(f"for ({each}; i++)"):
+            put_by_version(out, field.versions, field.versions, lambda version: (
+                f"{place}[i] = {read_item(message, field, version, cursor)};"))
 
 
 def put_bytes_min(out, message, struct):
+    """The table of the fewest bytes, where an array of these has to ask for the version."""
     sizes = {v: max(bytes_min(message, struct, v), 1) for v in sorted(struct.versions)}
-    used = any(f.is_array and f.struct is struct
-               for s in message.structs.values() for f in s.fields)
-    if not used or len(set(sizes.values())) == 1:
+    is_item = any(field.is_array and field.struct is struct
+                  for parent in message.structs.values() for field in parent.fields)
+    if not is_item or len(set(sizes.values())) == 1:
         return
     parts, previous = [], None
     for version, size in sizes.items():
-        parts.append(f"[{version}] = {size}" if size != previous else f"{size}")
+        parts.append(f"{size}" if size == previous else f"[{version}] = {size}")
         previous = size
     out.put("/* The fewest bytes one takes, by version. */")
-    line = f"static const uint8_t {struct.c_name}_bytes_min[] = {{"
-    rest = ", ".join(parts) + "};"
-    if len(line) + len(rest) <= 100:
-        out.put(line + rest)
-    else:
-        out.put(line)
-        out.put(rest, 1)
-    out.put("")
+    out.put(f"static const uint8_t {struct.c_name}_bytes_min[] = {{")
+    out.put("    " + ", ".join(parts) + "};")
+    out.put()
 
 
 def put_decode_fields(out, message, struct):
     put_bytes_min(out, message, struct)
-    name = struct.name
-    out.put(f"static void {struct.c_name}_decode_fields(struct {struct.c_name} *{name}, "
-            "struct cursor *cursor, int16_t version, struct arena *arena)")
-    out.put("{")
-    out.put(f"{struct.c_name}_init({name});", 1)
-    for field in struct.untagged():
-        put_decode_value(out, 1, message, struct, field, f"{name}->{field.name}", "cursor",
-                         field.versions, struct.versions)
-    if has_tags(message, struct):
-        put_decode_tags(out, message, struct)
-    out.put("}")
-    out.put("")
+    with out.function(f"static void {struct.c_name}_decode_fields("
+                      f"struct {struct.c_name} *{struct.name}, struct cursor *cursor, "
+                      "int16_t version, struct arena *arena)"):
+        out.put(f"{struct.c_name}_init({struct.name});")
+        for field in struct.untagged():
+            put_decode_field(out, message, field, f"{struct.name}->{field.name}", "cursor",
+                             struct.versions)
+        flexible = struct.versions & message.flexible
+        if flexible and struct.tagged():
+            put_decode_tags(out, message, struct, flexible)
+        elif flexible:
+            with out.block(only(flexible, struct.versions)):
+                out.put("cursor_skip_tags(cursor);")
 
 
-def put_decode_tags(out, message, struct):
-    flexible = struct.versions & message.flexible
-    test = condition(flexible, struct.versions)
-    if not struct.tagged():
-        out.put_if(test, ["cursor_skip_tags(cursor);"], 1)
-        return
-    if test:
-        out.put(f"if ({condition(struct.versions - flexible, struct.versions)}) {{", 1)
-        out.put("return;", 2)
-        out.put("}", 1)
-    out.put("struct cursor_tags tags = cursor_tags(cursor);", 1)
-    out.put("while (cursor_tags_next(cursor, &tags)) {", 1)
-    for index, field in enumerate(struct.tagged()):
-        tests = [f"tags.tag == {field.tag}"]
-        later = condition(field.versions, flexible)
-        if later:
-            tests.append(later)
-        out.put(f"{'} else if' if index else 'if'} ({' && '.join(tests)}) {{", 2)
-        put_decode_value(out, 3, message, struct, field, f"{struct.name}->{field.name}",
-                         "&tags.value", field.versions, field.versions)
-    out.put("} else {", 2)
-    out.put("cursor_skip(&tags.value);", 3)
-    out.put("}", 2)
-    out.put("}", 1)
+def put_decode_tags(out, message, struct, flexible):
+    if flexible != struct.versions:
+        with out.block(only(struct.versions - flexible, struct.versions)):
+            out.put("return;")
+    out.put("struct cursor_tags tags = cursor_tags(cursor);")
+    with out.block("while (cursor_tags_next(cursor, &tags))"):
+        other = ""
+        for field in struct.tagged():
+            later = condition(field.versions, flexible)
+            test = f"tags.tag == {field.tag}" + (f" && {later}" if later else "")
+            out.put(f"{other}if ({test}) {{")
+            out.depth += 1
+            put_decode_field(out, message, field, f"{struct.name}->{field.name}", "&tags.value",
+                             field.versions)
+            out.depth -= 1
+            other = "} else "
+        out.put("} else {")
+        out.put("    cursor_skip(&tags.value);")
+        out.put("}")
 
 
 def put_decode(out, message):
-    low, high = min(message.versions), max(message.versions)
-    out.put(decode_prototype(message))
-    out.put("{")
-    out.put(f"if (version < {low} || version > {high}) {{", 1)
-    out.put("return false;", 2)
-    out.put("}", 1)
-    out.put(f"{message.c_name}_decode_fields({message.name}, cursor, version, arena);", 1)
-    out.put("return !cursor->failed;", 1)
-    out.put("}")
-    out.put("")
+    with out.function(decode_prototype(message)):
+        with out.block(f"if (version < {min(message.versions)} "
+                       f"|| version > {max(message.versions)})"):
+            out.put("return false;")
+        out.put(f"{message.c_name}_decode_fields({message.name}, cursor, version, arena);")
+        out.put("return !cursor->failed;")
 
 
 # --- Encoding ---------------------------------------------------------------------------------
@@ -669,62 +676,51 @@ def write_item(message, field, version, place):
     if field.kind in SCALARS:
         return f"writer_{field.kind}(writer, {place});"
     if field.kind == "records":
-        return f"codec_write_{form(message, field, version, 'records')}(writer, {place});"
-    null = "" if field.is_array else or_null(field, version)
-    return f"writer_{form(message, field, version, field.kind)}{null}(writer, {place});"
+        compact = "compact_" if field.is_compact(message, version) else ""
+        return f"codec_write_{compact}records(writer, {place});"
+    return f"writer_{item_form(message, field, version, field.kind)}(writer, {place});"
 
 
-def put_encode_value(out, depth, message, field, place, versions, among):
+def put_encode_field(out, message, field, place, among):
     if field.is_array:
-        put_by_version(out, depth, versions, among, lambda v: (
-            f"writer_{form(message, field, v, 'count')}{or_null(field, v)}"
-            f"(writer, {place}_count);"))
-        test = condition(versions, among)
-        if test:
-            out.put(f"if ({test}) {{", depth)
-        inner = depth + 1 if test else depth
-        out.put(f"for (int32_t i = 0; i < {place}_count; i++) {{", inner)
-        if field.struct:
-            out.put(f"{field.struct.c_name}_encode_fields(&{place}[i], writer, version);",
-                    inner + 1)
-        else:
-            put_by_version(out, inner + 1, versions, versions,
-                           lambda v: write_item(message, field, v, f"{place}[i]"))
-        out.put("}", inner)
-        if test:
-            out.put("}", depth)
+        put_by_version(out, field.versions, among, lambda version: (
+            f"writer_{form(message, field, version, 'count')}(writer, {place}_count);"))
+        with (out.block(only(field.versions, among)),
+              out.block(f"for (int32_t i = 0; i < {place}_count; i++)")):
+            if field.struct:
+                out.put(f"{field.struct.c_name}_encode_fields(&{place}[i], writer, version);")
+            else:
+                put_by_version(out, field.versions, field.versions, lambda version: (
+                    write_item(message, field, version, f"{place}[i]")))
     elif is_pointer(field):
-        test = condition(versions, among)
-        if test:
-            out.put(f"if ({test}) {{", depth)
-        inner = depth + 1 if test else depth
-        out.put(f"writer_int8(writer, {place} ? 1 : -1);", inner)
-        out.put(f"if ({place}) {{", inner)
-        out.put(f"{field.struct.c_name}_encode_fields({place}, writer, version);", inner + 1)
-        out.put("}", inner)
-        if test:
-            out.put("}", depth)
+        with out.block(only(field.versions, among)):
+            out.put(f"writer_int8(writer, {place} ? 1 : -1);")
+            with out.block(f"if ({place})"):
+                out.put(f"{field.struct.c_name}_encode_fields({place}, writer, version);")
     elif field.struct:
-        call = f"{field.struct.c_name}_encode_fields(&{place}, writer, version);"
-        put_by_version(out, depth, versions, among, lambda v: call)
+        with out.block(only(field.versions, among)):
+            out.put(f"{field.struct.c_name}_encode_fields(&{place}, writer, version);")
     else:
-        put_by_version(out, depth, versions, among,
-                       lambda v: write_item(message, field, v, place))
+        put_by_version(out, field.versions, among, lambda version: (
+            write_item(message, field, version, place)))
 
 
 def put_is_default(out, struct):
     name = struct.name
-    out.put(f"static bool {struct.c_name}_is_default(const struct {struct.c_name} *{name})")
-    out.put("{")
-    tests = [is_default(f, f"{name}->{f.name}") for f in struct.fields]
-    out.put("return " + " &&\n           ".join(tests) + ";", 1)
-    out.put("}")
-    out.put("")
+    with out.function(f"static bool {struct.c_name}_is_default("
+                      f"const struct {struct.c_name} *{name})"):
+        tests = [compared(field, f"{name}->{field.name}")[0] for field in struct.fields]
+        out.put("return " + " &&\n           ".join(tests) + ";")
 
 
-def encode_fields_prototype(struct, suffix):
-    return (f"static void {struct.c_name}_{suffix}(const struct {struct.c_name} *{struct.name}, "
+def encode_prototype_of(struct, verb):
+    return (f"static void {struct.c_name}_{verb}(const struct {struct.c_name} *{struct.name}, "
             "struct writer *writer, int16_t version)")
+
+
+def is_measured(field):
+    """A tagged value whose size has to be found out."""
+    return field.is_array or field.kind not in SCALARS
 
 
 def put_encode_fields(out, message, struct):
@@ -733,89 +729,63 @@ def put_encode_fields(out, message, struct):
     flexible = struct.versions & message.flexible
     for field in struct.tagged():
         if is_measured(field):
-            out.put(encode_fields_prototype(struct, f"encode_{field.name}"))
-            out.put("{")
-            put_encode_value(out, 1, message, field, f"{struct.name}->{field.name}",
-                             field.versions, field.versions)
-            out.put("}")
-            out.put("")
+            with out.function(encode_prototype_of(struct, f"encode_{field.name}")):
+                put_encode_field(out, message, field, f"{struct.name}->{field.name}",
+                                 field.versions)
     if struct.tagged():
-        out.put(encode_fields_prototype(struct, "encode_tags"))
-        out.put("{")
-        put_encode_tags(out, message, struct, flexible)
-        out.put("}")
-        out.put("")
-    out.put(encode_fields_prototype(struct, "encode_fields"))
-    out.put("{")
-    for field in struct.untagged():
-        put_encode_value(out, 1, message, field, f"{struct.name}->{field.name}", field.versions,
-                         struct.versions)
-    if flexible:
-        line = "writer_uvarint32(writer, 0); /* no tagged fields */"
-        if struct.tagged():
-            line = f"{struct.c_name}_encode_tags({struct.name}, writer, version);"
-        put_by_version(out, 1, flexible, struct.versions, lambda v: line)
-    out.put("}")
-    out.put("")
-
-
-def is_measured(field):
-    return field.is_array or field.kind not in SCALARS
+        with out.function(encode_prototype_of(struct, "encode_tags")):
+            put_encode_tags(out, message, struct, flexible)
+    with out.function(encode_prototype_of(struct, "encode_fields")):
+        for field in struct.untagged():
+            put_encode_field(out, message, field, f"{struct.name}->{field.name}", struct.versions)
+        if flexible:
+            line = "writer_uvarint32(writer, 0); /* no tagged fields */"
+            if struct.tagged():
+                line = f"{struct.c_name}_encode_tags({struct.name}, writer, version);"
+            with out.block(only(flexible, struct.versions)):
+                out.put(line)
 
 
 def put_encode_tags(out, message, struct, flexible):
-    for field in struct.tagged():
+    fields = struct.tagged()
+    for field in fields:
         test = condition(field.versions, flexible)
-        absent = is_default(field, f"{struct.name}->{field.name}")
-        if " == " in absent:
-            present = absent.replace(" == ", " != ")
-        elif absent.startswith("!"):
-            present = absent[1:]
-        elif " < " in absent or " <= " in absent:
-            present = absent.replace(" <= ", " > ").replace(" < ", " >= ")
-        else:
-            present = f"!{absent}"
-        out.put(f"bool has_{field.name} = {f'{test} && ' if test else ''}{present};", 1)
-    has = [f"has_{field.name}" for field in struct.tagged()]
-    out.put(f"uint32_t fields = 0u + {has[0]};", 1)
-    for name in has[1:]:
-        out.put(f"fields += {name};", 1)
-    out.put("writer_uvarint32(writer, fields);", 1)
-    if any(is_measured(f) for f in struct.tagged()):
-        out.put("struct writer measure;", 1)
-    for field in struct.tagged():
-        place = f"{struct.name}->{field.name}"
-        out.put(f"if (has_{field.name}) {{", 1)
-        out.put(f"writer_uvarint32(writer, {field.tag});", 2)
-        if is_measured(field):
-            call = f"{struct.c_name}_encode_{field.name}({struct.name}, "
-            out.put("writer_init_measure(&measure);", 2)
-            out.put(f"{call}&measure, version);", 2)
-            out.put("writer_uvarint32(writer, (uint32_t)writer_position(&measure));", 2)
-            out.put(f"{call}writer, version);", 2)
-        else:
-            out.put(f"writer_uvarint32(writer, {SCALARS[field.kind][1]});", 2)
-            out.put(write_item(message, field, 0, place), 2)
-        out.put("}", 1)
+        present = compared(field, f"{struct.name}->{field.name}")[1]
+        out.put(f"bool has_{field.name} = {f'{test} && ' if test else ''}{present};")
+    out.put("uint32_t count = 0;")
+    for field in fields:
+        out.put(f"count += has_{field.name};")
+    out.put("writer_uvarint32(writer, count);")
+    if any(is_measured(field) for field in fields):
+        out.put("struct writer measure;")
+    for field in fields:
+        with out.block(f"if (has_{field.name})"):
+            out.put(f"writer_uvarint32(writer, {field.tag});")
+            if is_measured(field):
+                call = f"{struct.c_name}_encode_{field.name}({struct.name}"
+                out.put("writer_init_measure(&measure);")
+                out.put(f"{call}, &measure, version);")
+                out.put("writer_uvarint32(writer, (uint32_t)writer_position(&measure));")
+                out.put(f"{call}, writer, version);")
+            else:
+                out.put(f"writer_uvarint32(writer, {SCALARS[field.kind][1]});")
+                out.put(write_item(message, field, 0, f"{struct.name}->{field.name}"))
 
 
 def put_encode(out, message):
-    low, high = min(message.versions), max(message.versions)
-    out.put(encode_prototype(message))
-    out.put("{")
-    out.put(f"assert(version >= {low} && version <= {high});", 1)
-    out.put(f"{message.c_name}_encode_fields({message.name}, writer, version);", 1)
-    out.put("}")
-    out.put("")
+    with out.function(encode_prototype(message)):
+        out.put(f"assert(version >= {min(message.versions)} "
+                f"&& version <= {max(message.versions)});")
+        out.put(f"{message.c_name}_encode_fields({message.name}, writer, version);")
 
 
 def source(schema, out_name):
     out = Out()
     out.put(generated_notice(schema))
     out.put(f'#include "net/codec/{out_name}.h"')
-    out.put("")
+    out.put()
     out.put("#include <assert.h>")
-    out.put("")
+    out.put()
     for message in schema.messages:
         for struct in message.structs.values():
             put_decode_fields(out, message, struct)
@@ -823,11 +793,11 @@ def source(schema, out_name):
         for struct in message.structs.values():
             put_encode_fields(out, message, struct)
         put_encode(out, message)
-    return out.text().rstrip("\n") + "\n"
+    return out.text()
 
 
 def write(path, text):
-    with open(path, "w") as file:
+    with open(path, "w", encoding="utf-8") as file:
         file.write(text)
 
 

@@ -64,94 +64,78 @@ def fill_item(field, version):
     return f"codec_records({value})" if field.kind == "records" else value
 
 
-def put_fill_field(out, depth, field, place):
+def put_fill_field(out, field, place):
     if field.is_array:
-        codec.put_by_version(out, depth, field.versions, field.versions, lambda v: (
-            f"{place}_count = fill_count{codec.or_null(field, v)}(fill);"))
-        out.put(f"{place} = fill_items(fill, {place}_count, sizeof *{place});", depth)
-        out.put(f"for (int32_t i = 0; i < {place}_count; i++) {{", depth)
-        if field.struct:
-            out.put(f"{field.struct.c_name}_fill(&{place}[i], fill, version);", depth + 1)
-        else:
-            out.put(f"{place}[i] = {fill_item(field, min(field.versions))};", depth + 1)
-        out.put("}", depth)
+        codec.put_by_version(out, field.versions, field.versions, lambda version: (
+            f"{place}_count = fill_count{codec.or_null(field, version)}(fill);"))
+        out.put(f"{place} = fill_items(fill, {place}_count, sizeof *{place});")
+        with out.block(f"for (int32_t i = 0; i < {place}_count; i++)"):
+            if field.struct:
+                out.put(f"{field.struct.c_name}_fill(&{place}[i], fill, version);")
+            else:
+                out.put(f"{place}[i] = {fill_item(field, min(field.versions))};")
     elif codec.is_pointer(field):
-        out.put("if (fill_bool(fill)) {", depth)
-        out.put(f"{place} = fill_items(fill, 1, sizeof *{place});", depth + 1)
-        out.put(f"{field.struct.c_name}_fill({place}, fill, version);", depth + 1)
-        out.put("}", depth)
+        with out.block("if (fill_bool(fill))"):
+            out.put(f"{place} = fill_items(fill, 1, sizeof *{place});")
+            out.put(f"{field.struct.c_name}_fill({place}, fill, version);")
     elif field.struct:
-        out.put(f"{field.struct.c_name}_fill(&{place}, fill, version);", depth)
+        out.put(f"{field.struct.c_name}_fill(&{place}, fill, version);")
     else:
-        codec.put_by_version(out, depth, field.versions, field.versions,
-                             lambda v: f"{place} = {fill_item(field, v)};")
+        codec.put_by_version(out, field.versions, field.versions,
+                             lambda version: f"{place} = {fill_item(field, version)};")
 
 
-def put_fill(out, message, struct):
+def put_fill(out, struct):
     name = struct.name
-    out.put(f"static void {struct.c_name}_fill(struct {struct.c_name} *{name}, "
-            "struct fill *fill, int16_t version)")
-    out.put("{")
-    out.put(f"{struct.c_name}_init({name});", 1)
-    for field in struct.fields:
-        tests = [codec.condition(field.versions, struct.versions)]
-        if field.tag is not None:
-            tests.append("fill_bool(fill)")  # else it stays at its default
-        test = " && ".join(t for t in tests if t)
-        if test:
-            out.put(f"if ({test}) {{", 1)
-        put_fill_field(out, 2 if test else 1, field, f"{name}->{field.name}")
-        if test:
-            out.put("}", 1)
-    out.put("}")
-    out.put("")
+    with out.function(f"static void {struct.c_name}_fill(struct {struct.c_name} *{name}, "
+                      "struct fill *fill, int16_t version)"):
+        out.put(f"{struct.c_name}_init({name});")
+        for field in struct.fields:
+            tests = [codec.condition(field.versions, struct.versions)]
+            if field.tag is not None:
+                tests.append("fill_bool(fill)")  # else it stays at its default
+            test = " && ".join(test for test in tests if test)
+            with out.block(f"if ({test})" if test else ""):
+                put_fill_field(out, field, f"{name}->{field.name}")
 
 
 def put_wrappers(out, name):
-    out.put(f"static bool {name}_decode_any(void *message, struct cursor *cursor, "
-            "int16_t version, struct arena *arena)")
-    out.put("{")
-    out.put(f"return {name}_decode(message, cursor, version, arena);", 1)
-    out.put("}")
-    out.put("")
-    out.put(f"static void {name}_encode_any(const void *message, struct writer *writer, "
-            "int16_t version)")
-    out.put("{")
-    out.put(f"{name}_encode(message, writer, version);", 1)
-    out.put("}")
-    out.put("")
-    out.put(f"static void {name}_fill_any(void *message, struct fill *fill, int16_t version)")
-    out.put("{")
-    out.put(f"{name}_fill(message, fill, version);", 1)
-    out.put("}")
-    out.put("")
+    """The functions of a message for any message, as a table can hold them."""
+    with out.function(f"static bool {name}_decode_any(void *message, struct cursor *cursor, "
+                      "int16_t version, struct arena *arena)"):
+        out.put(f"return {name}_decode(message, cursor, version, arena);")
+    with out.function(f"static void {name}_encode_any(const void *message, "
+                      "struct writer *writer, int16_t version)"):
+        out.put(f"{name}_encode(message, writer, version);")
+    with out.function(f"static void {name}_fill_any(void *message, struct fill *fill, "
+                      "int16_t version)"):
+        out.put(f"{name}_fill(message, fill, version);")
 
 
 def table(out_path, paths):
     out = codec.Out()
     out.put("/* Generated from net/schema/ by tests/codec/generate.py. */")
     out.put('#include "tests/codec/table.h"')
-    out.put("")
+    out.put()
     schemas = {os.path.basename(path).removesuffix(".schema"): codec.Schema(path)
                for path in paths}
     for schema_name in schemas:
         out.put(f'#include "net/codec/{schema_name}.h"')
-    out.put("")
+    out.put()
     rows = []
     for schema_name, schema in schemas.items():
         for message in schema.messages:
             for struct in message.structs.values():
-                put_fill(out, message, struct)
+                put_fill(out, struct)
             put_wrappers(out, message.c_name)
             name = message.c_name
             rows.append(f'{{"{schema_name}", "{name}", sizeof(struct {name}), '
                         f"{min(message.versions)}, {max(message.versions)}, "
                         f"{name}_decode_any, {name}_encode_any, {name}_fill_any}},")
     out.put("const struct codec_entry codec_entries[] = {")
-    for row in rows:
-        out.put(row, 1)
+    out.lines += ["    " + row for row in rows]
     out.put("};")
-    out.put("")
+    out.put()
     out.put("const uint32_t codec_entries_count = sizeof codec_entries / sizeof codec_entries[0];")
     codec.write(out_path, out.text())
 
