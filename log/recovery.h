@@ -12,15 +12,13 @@
 
 #include "core/reactor.h"
 #include "log/journal_format.h"
+#include "log/meta_properties.h"
 #include "log/state.h"
-
-enum { RECOVERY_ID_BYTES = 32 /* a uuid's text, 22 characters, and some room */ };
 
 struct recovery_options {
     const char *directory; /* outlives the recovery */
     int32_t node_id;
-    char cluster_id
-        [RECOVERY_ID_BYTES]; /* "": the directory's, or a new one for an empty directory */
+    char cluster_id[META_ID_BYTES]; /* "": the directory's, or a new one for an empty directory */
     uint32_t index_interval_bytes;
     uint32_t index_bytes_max;
 };
@@ -35,8 +33,8 @@ struct recovery {
     bool was_clean; /* the last stop was clean: nothing had to be replayed */
     uint32_t start; /* this start's number, durable */
     uint64_t salt;
-    char cluster_id[RECOVERY_ID_BYTES];
-    char directory_id[RECOVERY_ID_BYTES];
+    char cluster_id[META_ID_BYTES];
+    char directory_id[META_ID_BYTES];
     int lock_fd;            /* holds the directory's lock while open; -1 after a failure */
     struct log_state *logs; /* not dropped ones, in name order; log_sequence is that of the STATE
                                that the log's store writes first */

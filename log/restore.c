@@ -1,0 +1,758 @@
+#include "log/restore.h"
+
+#include "core/big_endian.h"
+#include "core/cursor.h"
+#include "core/uuid.h"
+#include "log/offset_index.h"
+#include "log/record.h"
+#include "log/time_index.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    PATH_BYTES = 4096,
+    METADATA_BYTES_MAX = 256,
+    CONTROL_BATCH_BYTES_MAX = 4096, /* a marker's batch has about 80 */
+    SEGMENT_DIGITS = 20,
+};
+
+/* One log on its way. */
+struct restoring {
+    struct restore *restore;
+    struct log_state *state;
+    const struct replay_entry *entries;
+    size_t entries_count;
+    struct overlay overlay; /* of the segment at hand */
+    int64_t base;
+    struct offset_index offset_index; /* of the same */
+    struct time_index time_index;
+    uint32_t offsets_known, times_known; /* entries that its files have already */
+};
+
+static int restore_sealed(struct restoring *log, int64_t next_base);
+static int restore_active(struct restoring *log, uint64_t end);
+
+static int path_of(char path[PATH_BYTES], const struct restore *restore, const char *name,
+                   const char *file)
+{
+    int bytes =
+        snprintf(path, PATH_BYTES, "%s/%s%s%s", restore->directory, name, file[0] ? "/" : "", file);
+    return bytes < 0 || bytes >= PATH_BYTES ? -ENAMETOOLONG : 0;
+}
+
+static int segment_path(char path[PATH_BYTES], const struct restoring *log, const char *suffix)
+{
+    char file[64];
+    snprintf(file, sizeof(file), "%020" PRId64 ".%s", log->base, suffix);
+    return path_of(path, log->restore, log->state->name, file);
+}
+
+static int contradiction(const struct restoring *log, const char *what, uint64_t position)
+{
+    snprintf(log->restore->problem, RESTORE_PROBLEM_BYTES,
+             "%s/%s/%020" PRId64 ".log, byte %" PRIu64 ": %s; the journal and the segment "
+             "contradict each other: restore the directory, or remove it",
+             log->restore->directory, log->state->name, log->base, position, what);
+    return -EBADMSG;
+}
+
+/* -- the directory ----------------------------------------------------------------------------- */
+
+int restore_read_topic_id(struct restore *restore, const char *name, uint8_t topic_id[16])
+{
+    static const char key[] = "topic_id: ";
+    char path[PATH_BYTES], *text;
+    int error = path_of(path, restore, name, "partition.metadata");
+    if (error) {
+        return error;
+    }
+    int64_t bytes = files_read_whole(restore->files, path, METADATA_BYTES_MAX, &text);
+    if (bytes < 0) {
+        return bytes == -EFBIG ? -ENOENT : (int)bytes;
+    }
+    struct uuid uuid;
+    const char *at = strstr(text, key);
+    bool good = at && strlen(at) >= sizeof(key) - 1 + UUID_TEXT_BYTES &&
+                uuid_from_text(&uuid, view_of(at + sizeof(key) - 1, UUID_TEXT_BYTES));
+    free(text);
+    if (!good) {
+        return -ENOENT;
+    }
+    memcpy(topic_id, uuid.bytes, sizeof(uuid.bytes));
+    return 0;
+}
+
+static int write_topic_id(struct restoring *log)
+{
+    char path[PATH_BYTES], text[METADATA_BYTES_MAX], id[UUID_TEXT_BYTES + 1];
+    struct uuid uuid;
+    memcpy(uuid.bytes, log->state->topic_id, sizeof(uuid.bytes));
+    uuid_to_text(&uuid, id);
+    int bytes = snprintf(text, sizeof(text), "version: 0\ntopic_id: %s", id);
+    int error = path_of(path, log->restore, log->state->name, "partition.metadata");
+    return error ? error : files_replace_whole(log->restore->files, path, text, (size_t)bytes);
+}
+
+int restore_remove_directory(struct restore *restore, const char *name)
+{
+    char path[PATH_BYTES];
+    struct files_entry *entries = NULL;
+    int error = path_of(path, restore, name, "");
+    int64_t count = error ? error : files_list(restore->files, path, &entries);
+    if (count < 0) {
+        return count == -ENOENT ? 0 : (int)count;
+    }
+    restore->has_changed = true;
+    for (int64_t i = 0; i < count && !error; i++) {
+        error = path_of(path, restore, name, entries[i].name);
+        if (!error) {
+            error = files_unlink(restore->files, path);
+        }
+    }
+    free(entries);
+    if (!error) {
+        error = path_of(path, restore, name, "");
+    }
+    return error ? error : files_remove_directory(restore->files, path);
+}
+
+/* There, and of this topic: what another topic of the same name left is removed. */
+static int make_directory(struct restoring *log, bool has_directory)
+{
+    struct restore *restore = log->restore;
+    uint8_t found[16];
+    if (has_directory) {
+        int error = restore_read_topic_id(restore, log->state->name, found);
+        if (error && error != -ENOENT) {
+            return error;
+        }
+        if (!error && memcmp(found, log->state->topic_id, sizeof(found)) == 0) {
+            return 0;
+        }
+        if (!error) {
+            error = restore_remove_directory(restore, log->state->name);
+            if (error) {
+                return error;
+            }
+        }
+    }
+    char path[PATH_BYTES];
+    int error = path_of(path, restore, log->state->name, "");
+    if (!error) {
+        error = files_make_directory(restore->files, path);
+    }
+    return error && error != -EEXIST ? error : write_topic_id(log);
+}
+
+/* NNNNNNNNNNNNNNNNNNNN.suffix: its base offset, or -1. */
+static int64_t base_of(const char *name, const char *suffix)
+{
+    if (strspn(name, "0123456789") != SEGMENT_DIGITS || name[SEGMENT_DIGITS] != '.' ||
+        (suffix && strcmp(name + SEGMENT_DIGITS + 1, suffix) != 0)) {
+        return -1;
+    }
+    errno = 0;
+    long long base = strtoll(name, NULL, 10);
+    return errno == 0 ? base : -1;
+}
+
+static int64_t list_directory(struct restore *restore, const char *name,
+                              struct files_entry **entries)
+{
+    char path[PATH_BYTES];
+    int error = path_of(path, restore, name, "");
+    return error ? error : files_list(restore->files, path, entries);
+}
+
+static int is_file_blank(struct restore *restore, const char *path)
+{
+    uint8_t header[BATCH_HEADER_BYTES] = {0};
+    static const uint8_t zeros[BATCH_HEADER_BYTES];
+    int fd = files_open(restore->files, path, FILES_READ);
+    if (fd < 0) {
+        return fd;
+    }
+    int64_t got = files_read(restore->files, fd, header, sizeof(header), 0);
+    files_close(restore->files, fd);
+    return got < 0 ? (int)got : memcmp(header, zeros, sizeof(header)) == 0;
+}
+
+int restore_is_blank(struct restore *restore, const char *name)
+{
+    struct files_entry *entries = NULL;
+    int64_t count = list_directory(restore, name, &entries);
+    if (count < 0) {
+        return (int)count;
+    }
+    int blank = 1;
+    for (int64_t i = 0; i < count && blank == 1; i++) {
+        char path[PATH_BYTES];
+        if (base_of(entries[i].name, "log") >= 0) {
+            int error = path_of(path, restore, name, entries[i].name);
+            blank = error ? error : is_file_blank(restore, path);
+        } else if (entries[i].is_directory) {
+            blank = 0;
+        }
+    }
+    free(entries);
+    return blank;
+}
+
+/* -- one segment ------------------------------------------------------------------------------- */
+
+static int open_segment(struct restoring *log, int64_t base)
+{
+    char path[PATH_BYTES];
+    log->base = base;
+    int error = segment_path(path, log, "log");
+    return error ? error
+                 : overlay_open(&log->overlay, log->restore->files, path, FILES_CREATE,
+                                log->restore->window);
+}
+
+/* A batch's header at the position. 1; 0: there is none whole before `end`; or -errno.
+ * batch->bytes is the header alone, good until the next look. */
+static int next_batch(struct restoring *log, uint64_t position, uint64_t end, struct batch *batch)
+{
+    const uint8_t *at;
+    uint32_t count;
+    int error = overlay_look(&log->overlay, position, BATCH_HEADER_BYTES, &at, &count);
+    if (error) {
+        return error;
+    }
+    if (count < BATCH_HEADER_BYTES || position + BATCH_HEADER_BYTES > end) {
+        return 0;
+    }
+    /* batch_parse reads no more than a header; the rest was summed with its commit */
+    switch (batch_parse(batch, at, end - position)) {
+    case BATCH_WHOLE:
+        return batch->last_offset_delta >= 0 && batch->base_offset >= log->base &&
+                       batch_last_offset(batch) - log->base <= INT32_MAX
+                   ? 1
+                   : -EBADMSG;
+    case BATCH_TORN:
+        return 0;
+    case BATCH_BROKEN:
+        return -EBADMSG;
+    }
+    return -EBADMSG;
+}
+
+static int lay(struct restoring *log, const struct replay_entry *entry, uint32_t bytes)
+{
+    struct restore *restore = log->restore;
+    for (uint32_t done = 0; done < bytes;) {
+        uint8_t *to;
+        uint32_t count;
+        int error =
+            overlay_put(&log->overlay, (uint64_t)entry->position + done, bytes - done, &to, &count);
+        if (!error) {
+            error = replay_read(restore->replay, restore->files, entry, done, to, count);
+        }
+        if (error) {
+            return error;
+        }
+        done += count;
+    }
+    return 0;
+}
+
+/* -- indexes ----------------------------------------------------------------------------------- */
+
+static void indexes_init(struct restoring *log)
+{
+    /* Its limits are the store's matter: it rolls in time. */
+    offset_index_init(&log->offset_index, log->base, UINT32_MAX,
+                      log->restore->index_interval_bytes);
+    time_index_init(&log->time_index, log->base, UINT32_MAX);
+    log->offsets_known = log->times_known = 0;
+}
+
+static void indexes_deinit(struct restoring *log)
+{
+    offset_index_deinit(&log->offset_index);
+    time_index_deinit(&log->time_index);
+}
+
+/* The first `bytes` of an index file, malloc'd. -EBADMSG: it is shorter. */
+static int read_index(struct restoring *log, const char *suffix, uint32_t bytes, uint8_t **text)
+{
+    char path[PATH_BYTES];
+    int error = segment_path(path, log, suffix);
+    if (error) {
+        return error;
+    }
+    int fd = files_open(log->restore->files, path, FILES_READ);
+    if (fd < 0) {
+        return fd == -ENOENT ? -EBADMSG : fd;
+    }
+    *text = malloc(bytes + 1); /* what our own STATE says, at most a segment's size */
+    int64_t got = *text ? files_read(log->restore->files, fd, *text, bytes, 0) : -ENOMEM;
+    files_close(log->restore->files, fd);
+    if (got != bytes) {
+        free(*text);
+        return got < 0 ? (int)got : -EBADMSG;
+    }
+    return 0;
+}
+
+/* What the STATE knows to be in the active segment's files. -EBADMSG: it is not; begin anew. */
+static int load_indexes(struct restoring *log)
+{
+    uint8_t *text;
+    const struct log_state *state = log->state;
+    if (state->index_bytes > 0) {
+        int error = read_index(log, "index", state->index_bytes, &text);
+        if (error) {
+            return error;
+        }
+        error = offset_index_load(&log->offset_index, text, state->index_bytes, state->position);
+        free(text);
+        if (error) {
+            return error;
+        }
+    }
+    if (state->time_index_bytes > 0) {
+        int error = read_index(log, "timeindex", state->time_index_bytes, &text);
+        if (error) {
+            return error;
+        }
+        error = time_index_load(&log->time_index, text, state->time_index_bytes);
+        free(text);
+        if (error) {
+            return error;
+        }
+    }
+    log->offsets_known = log->offset_index.count;
+    log->times_known = log->time_index.count;
+    return log->offsets_known * OFFSET_INDEX_ENTRY_BYTES == state->index_bytes &&
+                   log->times_known * TIME_INDEX_ENTRY_BYTES == state->time_index_bytes
+               ? 0
+               : -EBADMSG;
+}
+
+static int index_batch(struct restoring *log, const struct batch *batch, uint64_t position)
+{
+    time_index_note(&log->time_index, batch->max_timestamp, batch_last_offset(batch));
+    int made = offset_index_append(&log->offset_index, batch_last_offset(batch), (uint32_t)position,
+                                   batch->batch_bytes);
+    return made == 1 ? time_index_append(&log->time_index) : made;
+}
+
+/* The file holds `bytes` from `position` on and nothing after them. */
+static int write_index(struct restoring *log, const char *suffix, const void *bytes, uint64_t count,
+                       uint64_t position)
+{
+    char path[PATH_BYTES];
+    struct files *files = log->restore->files;
+    int error = segment_path(path, log, suffix);
+    if (error) {
+        return error;
+    }
+    int fd = files_open(files, path, FILES_CREATE);
+    if (fd < 0) {
+        return fd;
+    }
+    int64_t result = count > 0 ? files_write(files, fd, bytes, count, position) : 0;
+    if (result >= 0) {
+        result = files_truncate(files, fd, position + count);
+    }
+    files_close(files, fd);
+    return result < 0 ? (int)result : 0;
+}
+
+static int write_indexes(struct restoring *log)
+{
+    uint64_t offsets = (uint64_t)(log->offset_index.count - log->offsets_known);
+    uint64_t times = (uint64_t)(log->time_index.count - log->times_known);
+    uint64_t bytes = offsets * OFFSET_INDEX_ENTRY_BYTES + times * TIME_INDEX_ENTRY_BYTES;
+    uint8_t *text = malloc(bytes + 1);
+    if (!text) {
+        return -ENOMEM;
+    }
+    uint8_t *times_at = text + offsets * OFFSET_INDEX_ENTRY_BYTES;
+    offset_index_encode(&log->offset_index, log->offsets_known, text);
+    time_index_encode(&log->time_index, log->times_known, times_at);
+    int error = write_index(log, "index", text, offsets * OFFSET_INDEX_ENTRY_BYTES,
+                            (uint64_t)log->offsets_known * OFFSET_INDEX_ENTRY_BYTES);
+    if (!error) {
+        error = write_index(log, "timeindex", times_at, times * TIME_INDEX_ENTRY_BYTES,
+                            (uint64_t)log->times_known * TIME_INDEX_ENTRY_BYTES);
+    }
+    free(text);
+    return error;
+}
+
+/* -- a sealed segment -------------------------------------------------------------------------- */
+
+/* Where its records end, walking from `position`: the last one before next_base ends there. */
+static int find_end(struct restoring *log, uint64_t position, int64_t next_base, bool index,
+                    uint64_t *end)
+{
+    for (;;) {
+        struct batch batch;
+        int found = next_batch(log, position, log->overlay.file_bytes, &batch);
+        if (found != 1) {
+            return found == 0 ? -EBADMSG : found;
+        }
+        int error = index ? index_batch(log, &batch, position) : 0;
+        if (error < 0) {
+            return error;
+        }
+        position += batch.batch_bytes;
+        if (batch_last_offset(&batch) + 1 >= next_base) {
+            *end = position;
+            return batch_last_offset(&batch) + 1 == next_base ? 0 : -EBADMSG;
+        }
+    }
+}
+
+/* Cut already? Its last index entry leads to its last batch, and that to the file's end. */
+static int is_cut(struct restoring *log, int64_t next_base)
+{
+    char path[PATH_BYTES];
+    uint8_t entry[OFFSET_INDEX_ENTRY_BYTES];
+    struct files *files = log->restore->files;
+    int error = segment_path(path, log, "index");
+    int fd = error ? error : files_open(files, path, FILES_READ);
+    if (fd < 0) {
+        return fd == -ENOENT ? 0 : fd;
+    }
+    int64_t bytes = files_bytes(files, fd);
+    int64_t got = 0;
+    if (bytes >= OFFSET_INDEX_ENTRY_BYTES && bytes % OFFSET_INDEX_ENTRY_BYTES == 0) {
+        got = files_read(files, fd, entry, sizeof(entry), (uint64_t)bytes - sizeof(entry));
+    }
+    files_close(files, fd);
+    if (bytes < 0 || got < 0) {
+        return bytes < 0 ? (int)bytes : (int)got;
+    }
+    uint64_t end, from = got == sizeof(entry) ? big_endian_load32(entry + 4) : 0;
+    error = find_end(log, from, next_base, false, &end);
+    if (error && error != -EBADMSG) {
+        return error;
+    }
+    return !error && end == log->overlay.file_bytes;
+}
+
+/* Its file, which is open, ends where its records end; its indexes are made anew. */
+static int restore_sealed(struct restoring *log, int64_t next_base)
+{
+    uint64_t end;
+    indexes_init(log);
+    int error = find_end(log, 0, next_base, true, &end);
+    if (error == -EBADMSG) {
+        indexes_deinit(log);
+        return contradiction(log, "a sealed segment lacks its last records", 0);
+    }
+    if (!error) {
+        error = overlay_write(&log->overlay);
+    }
+    if (!error) {
+        error = files_truncate(log->restore->files, log->overlay.fd, end);
+    }
+    if (!error) {
+        error = time_index_append(&log->time_index);
+    }
+    if (error >= 0) {
+        error = write_indexes(log);
+    }
+    indexes_deinit(log);
+    return error;
+}
+
+/* One that may not be cut yet; was_laid: for sure, and its indexes lag behind. */
+static int restore_uncut(struct restoring *log, int64_t base, int64_t next_base, bool was_laid)
+{
+    int error = open_segment(log, base);
+    if (error) {
+        return error;
+    }
+    int cut = was_laid ? 0 : is_cut(log, next_base);
+    if (cut == 0) {
+        log->restore->has_changed = true;
+        error = restore_sealed(log, next_base);
+    }
+    overlay_close(&log->overlay);
+    return cut < 0 ? cut : error;
+}
+
+/* -- the active segment ------------------------------------------------------------------------ */
+
+/* Key: int16 version, int16 type. Value: int16 version, int32 coordinator epoch. */
+static int apply_marker(struct restoring *log, const struct batch *header, uint64_t position)
+{
+    const uint8_t *at;
+    uint32_t count;
+    if (header->batch_bytes > CONTROL_BATCH_BYTES_MAX) {
+        return -EBADMSG;
+    }
+    int error = overlay_look(&log->overlay, position, header->batch_bytes, &at, &count);
+    if (error || count < header->batch_bytes) {
+        return error ? error : -EBADMSG;
+    }
+    struct batch batch = *header;
+    batch.bytes = at;
+    struct records records =
+        records_of(&batch, at + BATCH_HEADER_BYTES, batch.batch_bytes - BATCH_HEADER_BYTES);
+    struct record record;
+    if (!records_next(&records, &record) || view_is_null(record.value)) {
+        return -EBADMSG;
+    }
+    struct cursor cursor;
+    cursor_init(&cursor, record.value.data, (size_t)record.value.bytes);
+    (void)cursor_int16(&cursor);
+    int32_t coordinator_epoch = cursor_int32(&cursor);
+    return cursor.failed
+               ? -EBADMSG
+               : producers_apply_marker(&log->state->producers, &batch, coordinator_epoch);
+}
+
+/* What an append did to the log in memory. */
+static int apply_batch(struct restoring *log, const struct batch *batch, uint64_t position)
+{
+    struct log_state *state = log->state;
+    if (batch->base_offset < state->log_end) {
+        return -EBADMSG;
+    }
+    int error = 0;
+    if (batch->partition_leader_epoch >= 0) {
+        error = epochs_assign(&state->epochs, batch->partition_leader_epoch, batch->base_offset);
+    }
+    if (error >= 0 && batch_has_producer(batch)) {
+        error = batch->attributes & BATCH_CONTROL ? apply_marker(log, batch, position)
+                                                  : producers_apply(&state->producers, batch);
+    }
+    if (error < 0) {
+        return error;
+    }
+    state->log_end = batch_last_offset(batch) + 1;
+    if (batch->max_timestamp > state->max_timestamp) {
+        state->max_timestamp = batch->max_timestamp;
+        state->max_timestamp_offset = batch_last_offset(batch);
+    }
+    return 0;
+}
+
+/* From the last batch that is in the index, or the first, up to the end; *end is moved back to
+ * where the last whole batch ends. */
+static int walk_active(struct restoring *log, uint64_t *end)
+{
+    const struct offset_index *index = &log->offset_index;
+    uint64_t position = index->count > 0 ? index->entries[index->count - 1].position : 0;
+    while (position < *end) {
+        struct batch batch;
+        int found = next_batch(log, position, *end, &batch);
+        if (found == 0 && position >= log->state->position) {
+            *end = position;
+            return 0;
+        }
+        int error = found == 1 ? index_batch(log, &batch, position) : found;
+        if (error >= 0 && found == 1 && position >= log->state->position) {
+            error = apply_batch(log, &batch, position);
+        }
+        if (error == -EBADMSG || found == 0) {
+            return contradiction(log, "no batch that could follow stands here", position);
+        }
+        if (error < 0) {
+            return error;
+        }
+        position += batch.batch_bytes;
+    }
+    return 0;
+}
+
+/* `end`: of the bytes that were laid, or of the STATE. */
+static int restore_active(struct restoring *log, uint64_t end)
+{
+    struct log_state *state = log->state;
+    indexes_init(log);
+    int error = load_indexes(log);
+    if (error == -EBADMSG) {
+        indexes_deinit(log);
+        indexes_init(log);
+        error = 0;
+    }
+    if (!error) {
+        error = walk_active(log, &end);
+    }
+    if (!error) {
+        error = overlay_cut(&log->overlay, end);
+    }
+    if (!error) {
+        error = write_indexes(log);
+    }
+    if (!error) {
+        state->position = (uint32_t)end;
+        state->index_bytes = log->offset_index.count * OFFSET_INDEX_ENTRY_BYTES;
+        state->time_index_bytes = log->time_index.count * TIME_INDEX_ENTRY_BYTES;
+    }
+    indexes_deinit(log);
+    return error;
+}
+
+/* -- one log ----------------------------------------------------------------------------------- */
+
+/* How much of an entry counts: what was truncated away before the STATE does not. */
+static uint32_t bytes_that_count(const struct log_state *state, const struct replay_entry *entry)
+{
+    if (entry->log_sequence > state->log_sequence || entry->segment_base < state->segment_base) {
+        return entry->bytes;
+    }
+    if (entry->segment_base > state->segment_base || entry->position >= state->position) {
+        return 0;
+    }
+    uint32_t left = state->position - entry->position;
+    return entry->bytes < left ? entry->bytes : left;
+}
+
+/* The entries of one segment, from *next on; *next is then the first of another. */
+static int lay_segment(struct restoring *log, size_t *next, uint64_t *end)
+{
+    const struct log_state *state = log->state;
+    for (; *next < log->entries_count; ++*next) {
+        const struct replay_entry *entry = &log->entries[*next];
+        uint32_t bytes = bytes_that_count(state, entry);
+        if (bytes == 0) {
+            continue;
+        }
+        if (entry->segment_base != log->base) {
+            return entry->segment_base > log->base
+                       ? 0
+                       : contradiction(log, "entries go back to an earlier segment", *end);
+        }
+        if (entry->position > (*end > log->overlay.file_bytes ? *end : log->overlay.file_bytes) ||
+            (entry->log_sequence > state->log_sequence && entry->position > *end)) {
+            return contradiction(log, "bytes are missing before an entry", entry->position);
+        }
+        int error = lay(log, entry, bytes);
+        if (error) {
+            return error;
+        }
+        uint64_t entry_end = (uint64_t)entry->position + bytes;
+        *end = entry_end > *end ? entry_end : *end;
+    }
+    return 0;
+}
+
+/* The next segment that there is after `base`, at most the active one. */
+static int64_t base_after(const struct restoring *log, const struct files_entry *entries,
+                          int64_t count, int64_t base)
+{
+    for (int64_t i = 0; i < count; i++) { /* in name order, which is the order of bases */
+        int64_t other = base_of(entries[i].name, "log");
+        if (other > base && other < log->state->segment_base) {
+            return other;
+        }
+    }
+    return log->state->segment_base;
+}
+
+static int restore_listed(struct restoring *log, const struct files_entry *entries, int64_t count,
+                          int64_t laid_from)
+{
+    const struct log_state *state = log->state;
+    int error = 0;
+    for (int64_t i = 0; i < count && !error; i++) {
+        int64_t base = base_of(entries[i].name, NULL);
+        int64_t limit =
+            base_of(entries[i].name, "snapshot") >= 0 ? state->log_end : state->segment_base;
+        if (base > limit) {
+            char path[PATH_BYTES];
+            error = path_of(path, log->restore, state->name, entries[i].name);
+            if (!error) {
+                error = files_unlink(log->restore->files, path);
+                log->restore->has_changed = true;
+            }
+        } else if (base_of(entries[i].name, "log") >= 0 && base < state->segment_base &&
+                   (base >= state->uncut_base || base >= laid_from)) {
+            error =
+                restore_uncut(log, base, base_after(log, entries, count, base), base >= laid_from);
+        }
+    }
+    return error;
+}
+
+/* Everything that is sealed, or too much. */
+static int restore_others(struct restoring *log, int64_t laid_from)
+{
+    struct files_entry *entries = NULL;
+    int64_t count = list_directory(log->restore, log->state->name, &entries);
+    if (count < 0) {
+        return (int)count;
+    }
+    int error = restore_listed(log, entries, count, laid_from);
+    free(entries);
+    return error;
+}
+
+static int lay_all(struct restoring *log, int64_t *laid_from)
+{
+    const struct log_state *state = log->state;
+    *laid_from = INT64_MAX;
+    for (size_t next = 0; next < log->entries_count;) {
+        if (bytes_that_count(state, &log->entries[next]) == 0) {
+            next++;
+            continue;
+        }
+        int error = open_segment(log, log->entries[next].segment_base);
+        if (error) {
+            return error;
+        }
+        bool is_active = log->base == state->segment_base;
+        uint64_t end = is_active ? state->position : 0;
+        *laid_from = log->base < *laid_from ? log->base : *laid_from;
+        error = lay_segment(log, &next, &end);
+        if (!error) {
+            error = overlay_write(&log->overlay);
+        }
+        if (!error && is_active) {
+            error = restore_active(log, end);
+        }
+        overlay_close(&log->overlay);
+        if (error) {
+            return error;
+        }
+    }
+    return 0;
+}
+
+int restore_log(struct restore *restore, struct log_state *state,
+                const struct replay_entry *entries, size_t entries_count, bool has_directory)
+{
+    struct restoring log = {
+        .restore = restore,
+        .state = state,
+        .entries = entries,
+        .entries_count = entries_count,
+        .base = state->segment_base,
+    };
+    if (entries_count == 0 && state->uncut_base == state->segment_base) {
+        return 0; /* the files say what the STATE says */
+    }
+    if (entries_count > 0) {
+        restore->has_changed = true;
+        int error = make_directory(&log, has_directory);
+        if (error) {
+            return error;
+        }
+    } else if (!has_directory) {
+        return contradiction(&log, "the directory is missing", 0);
+    }
+    int64_t laid_from;
+    int error = lay_all(&log, &laid_from);
+    if (!error) {
+        error = restore_others(&log, laid_from);
+    }
+    if (!error) {
+        state->uncut_base = state->segment_base;
+        state->high_watermark =
+            state->high_watermark < state->log_end ? state->high_watermark : state->log_end;
+    }
+    return error;
+}
