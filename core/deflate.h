@@ -2,15 +2,20 @@
  * deflate -- plain bytes to compressed ones, a piece at a time, into one buffer of the caller's.
  *
  * Writes what Kafka's Java client writes: gzip; snappy in xerial's blocks of 32 KiB; lz4 frames of
- * independent blocks of 64 KiB; zstd. Nothing is allocated but by libsnappy (its hash table).
+ * independent blocks of 64 KiB; zstd. Plain bytes are gathered to blocks of these sizes (32 KiB for
+ * gzip and zstd too), and one block is what is compressed at once: 100 us at the usual levels.
+ * Nothing is allocated but by libsnappy (its hash table).
  */
 #ifndef CORE_DEFLATE_H
 #define CORE_DEFLATE_H
 
 #include "core/inflate.h"
 
-/* compression.LEVEL of Kafka's topics; DEFLATE_LEVEL_DEFAULT is each codec's own choice there. */
+/* Kafka's own choice for each codec: gzip 6, lz4 the fast one, zstd 3. snappy has no levels. */
 enum { DEFLATE_LEVEL_DEFAULT = INT32_MIN };
+
+/* A zstd level that needs more is lowered until it does not. */
+enum { DEFLATE_MEMORY_BYTES_MAX = 32 << 20 };
 
 struct deflate {
     uint8_t *into; /* the caller's; the stream starts here */
@@ -20,20 +25,21 @@ struct deflate {
     /* deflate.c only */
     enum codec codec;
     int level;
-    int result;     /* sticky */
-    void *state;    /* a library's, in the caller's memory */
-    uint8_t *block; /* snappy, lz4: input of the block being gathered */
+    int result; /* sticky: 0 or -ENOSPC */
+    uint8_t *block;
     size_t block_bytes;
+    size_t block_bytes_max;
+    void *state; /* the library's; snappy: room for a compressed block */
 };
 
-/* plain_bytes: how many will be written in all, exactly; zstd chooses its window by it. */
+/* plain_bytes: how many will be written in all, exactly; zstd chooses its tables by it. */
 [[nodiscard]] size_t deflate_memory_bytes(enum codec codec, int level, uint64_t plain_bytes);
 
-/* memory: aligned to 64, as many bytes as deflate_memory_bytes said. */
+/* memory: aligned to 64, as many bytes as deflate_memory_bytes said; both stay until the end. */
 void deflate_start(struct deflate *deflate, enum codec codec, int level, uint64_t plain_bytes,
                    void *memory, size_t memory_bytes, void *into, size_t bytes_max);
 
-/* 0, or -ENOSPC: the result does not fit into the buffer. Sticky. */
+/* 0, or -ENOSPC: the result does not fit into the buffer. CODEC_NONE copies. */
 [[nodiscard]] int deflate_write(struct deflate *deflate, const void *from, size_t bytes);
 /* Ends the stream; bytes_used is then its size. */
 [[nodiscard]] int deflate_end(struct deflate *deflate);

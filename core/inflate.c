@@ -2,6 +2,7 @@
 
 #include "core/inflate.h"
 
+#include "core/bump.h"
 #include "core/lz.h"
 
 #include <assert.h>
@@ -14,8 +15,7 @@
 
 struct gzip {
     z_stream zlib;
-    uint8_t *free; /* memory that zlib has not asked for yet */
-    uint8_t *end;
+    struct bump memory;
 };
 
 enum {
@@ -24,30 +24,13 @@ enum {
     GZIP_MEMBER_BYTES_MIN = 18,   /* what Java takes for worth looking at behind a member */
 };
 
-static void *gzip_take(void *opaque, unsigned count, unsigned bytes)
-{
-    struct gzip *gzip = opaque;
-    size_t total = ((size_t)count * bytes + 15) & ~(size_t)15;
-    if (total > (size_t)(gzip->end - gzip->free)) {
-        return NULL;
-    }
-    void *piece = gzip->free;
-    gzip->free += total;
-    return piece;
-}
-
-static void gzip_give(void *opaque, void *piece)
-{
-    /* All goes back when the caller takes its memory back. */
-}
-
 static struct gzip *gzip_start(void *memory, size_t memory_bytes)
 {
-    struct gzip *gzip = memory;
+    struct bump bump = {.at = memory, .end = (uint8_t *)memory + memory_bytes};
+    struct gzip *gzip = bump_take(&bump, sizeof(*gzip));
     *gzip = (struct gzip){
-        .zlib = {.zalloc = gzip_take, .zfree = gzip_give, .opaque = gzip},
-        .free = (uint8_t *)(gzip + 1),
-        .end = (uint8_t *)memory + memory_bytes,
+        .zlib = {.zalloc = bump_zlib_take, .zfree = bump_zlib_give, .opaque = &gzip->memory},
+        .memory = bump,
     };
     int result = inflateInit2(&gzip->zlib, GZIP_WINDOW_BITS);
     assert(result == Z_OK);

@@ -140,10 +140,10 @@ struct lz *lz_lz4_start(void *memory, size_t memory_bytes, const void *from, siz
     bool is_version_1 = flags >> 6 == 1;
     bool is_independent = flags >> 5 & 1;
     bool has_content_bytes = flags >> 3 & 1;
-    bool has_dictionary = flags & 1;
-    int log_code = sizes >> 4; /* its top bit is reserved, and so are the lower four */
+    bool is_reserved = flags & 3; /* a dictionary among it */
+    int log_code = sizes >> 4;    /* its top bit is reserved, and so are the lower four */
     size_t header_bytes = has_content_bytes ? 14 : 6;
-    if (!is_version_1 || !is_independent || has_dictionary || (sizes & 15) ||
+    if (!is_version_1 || !is_independent || is_reserved || (sizes & 15) ||
         log_code < LZ4_BLOCK_BYTES_LOG_MIN || log_code > 7 || bytes <= header_bytes ||
         at[header_bytes] != (uint8_t)(xxh32(at + 4, header_bytes - 4) >> 8)) {
         return NULL;

@@ -226,8 +226,8 @@ Test(inflate, notices_a_wrong_checksum_in_lz4)
 Test(inflate, refuses_lz4_frames_that_kafka_refuses)
 {
     uint8_t *plain = plain_text(), *packed = malloc(ROOM_BYTES), out[256];
-    static const uint8_t flips[][2] = {{4, 0x20}, {4, 0x01}, {4, 0xc0}, {5, 0x01},
-                                       {5, 0x80}, {5, 0x40}, {0, 0x01}};
+    static const uint8_t flips[][2] = {{4, 0x20}, {4, 0x01}, {4, 0x02}, {4, 0xc0},
+                                       {5, 0x01}, {5, 0x80}, {5, 0x40}, {0, 0x01}};
     for (size_t i = 0; i < sizeof(flips) / sizeof(*flips); i++) {
         size_t count = lz4_framed(plain, 100, packed, LZ4F_max64KB, false);
         packed[flips[i][0]] ^= flips[i][1];

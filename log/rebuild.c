@@ -1,0 +1,116 @@
+#include "log/rebuild.h"
+
+#include "log/record.h"
+
+#include <assert.h>
+
+static size_t aligned(size_t bytes)
+{
+    return (bytes + 63) & ~(size_t)63;
+}
+
+size_t rebuild_memory_bytes(const struct validation *validation, int codec_level)
+{
+    return aligned(body_memory_bytes(&validation->batch)) +
+           deflate_memory_bytes(validation->codec, codec_level, validation->plain_bytes);
+}
+
+void rebuild_start(struct rebuild *rebuild, const struct validation *validation, int codec_level,
+                   void *memory, size_t memory_bytes, void *into, size_t bytes_max)
+{
+    assert(validation->must_rebuild && validation->refusal == REFUSAL_NONE);
+    *rebuild = (struct rebuild){.validation = validation, .into = into};
+    if (bytes_max < BATCH_HEADER_BYTES) {
+        rebuild->refusal = REFUSAL_MESSAGE_TOO_LARGE;
+        return;
+    }
+    size_t body_bytes = aligned(body_memory_bytes(&validation->batch));
+    assert(memory_bytes >= body_bytes);
+    int result = body_start(&rebuild->body, &validation->batch, memory, body_bytes);
+    assert(result == 0); /* validation read it to its end */
+    deflate_start(&rebuild->deflate, validation->codec, codec_level, validation->plain_bytes,
+                  (uint8_t *)memory + body_bytes, memory_bytes - body_bytes,
+                  rebuild->into + BATCH_HEADER_BYTES, bytes_max - BATCH_HEADER_BYTES);
+}
+
+static void write_start(struct rebuild *rebuild)
+{
+    const struct batch *batch = &rebuild->validation->batch;
+    struct record_start start;
+    bool is_read = record_start_read(&start, &rebuild->body);
+    assert(is_read);
+    uint64_t timestamp = (uint64_t)batch->base_timestamp + (uint64_t)start.timestamp_delta;
+    if (batch->attributes & BATCH_LOG_APPEND_TIME) {
+        timestamp = (uint64_t)batch->max_timestamp;
+    }
+    if (rebuild->records_done == 0) {
+        rebuild->base_timestamp = (int64_t)timestamp;
+    }
+    int64_t delta = (int64_t)(timestamp - (uint64_t)rebuild->base_timestamp);
+    int64_t bytes = 1 + (int64_t)record_varint_bytes(delta) +
+                    (int64_t)record_varint_bytes(rebuild->records_done) + start.bytes_behind;
+    uint8_t written[RECORD_START_BYTES_MAX];
+    uint8_t *at = record_varint_write(bytes, written);
+    *at++ = 0;
+    at = record_varint_write(delta, at);
+    at = record_varint_write(rebuild->records_done, at);
+    /* What does not fit is noticed at the end: it is sticky. */
+    (void)!deflate_write(&rebuild->deflate, written, (size_t)(at - written));
+    rebuild->record_left = start.bytes_behind;
+    rebuild->records_done++;
+}
+
+static size_t copy_behind(struct rebuild *rebuild, size_t budget)
+{
+    size_t count = body_left(&rebuild->body);
+    count = count < rebuild->record_left ? count : rebuild->record_left;
+    count = count < budget ? count : budget;
+    (void)!deflate_write(&rebuild->deflate, rebuild->body.at, count);
+    rebuild->body.at += count;
+    rebuild->record_left -= (uint32_t)count;
+    return count;
+}
+
+static enum validation_progress end(struct rebuild *rebuild)
+{
+    const struct validation *validation = rebuild->validation;
+    if (deflate_end(&rebuild->deflate) < 0) {
+        rebuild->refusal = REFUSAL_MESSAGE_TOO_LARGE;
+        return VALIDATION_DONE;
+    }
+    struct batch header = validation->batch;
+    header.attributes = (int16_t)(validation->codec | (header.attributes & BATCH_TRANSACTIONAL) |
+                                  (validation->log_append_time ? BATCH_LOG_APPEND_TIME : 0));
+    header.base_timestamp = rebuild->base_timestamp;
+    header.max_timestamp = validation->max_timestamp;
+    rebuild->batch_bytes = (uint32_t)(BATCH_HEADER_BYTES + rebuild->deflate.bytes_used);
+    batch_seal(rebuild->into, &header, rebuild->batch_bytes);
+    return VALIDATION_DONE;
+}
+
+enum validation_progress rebuild_step(struct rebuild *rebuild, size_t budget)
+{
+    assert(budget > 0);
+    while (rebuild->refusal == REFUSAL_NONE) {
+        bool at_start = rebuild->record_left == 0;
+        if (at_start && rebuild->records_done == rebuild->validation->batch.records_count) {
+            return end(rebuild);
+        }
+        if (budget == 0) {
+            return VALIDATION_MORE;
+        }
+        int result = body_fill(&rebuild->body, at_start ? RECORD_START_BYTES_MAX : 1);
+        assert(result == 0);
+        size_t used = RECORD_START_BYTES_MAX;
+        if (at_start) {
+            write_start(rebuild);
+        } else {
+            used = copy_behind(rebuild, budget);
+        }
+        budget -= used < budget ? used : budget;
+        if (rebuild->deflate.result < 0) {
+            rebuild->refusal = REFUSAL_MESSAGE_TOO_LARGE;
+        }
+    }
+    return VALIDATION_DONE;
+}
