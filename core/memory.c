@@ -34,6 +34,5 @@ static void slabs_give(struct memory *memory, void *piece, size_t granted)
 
 void memory_init_slabs(struct memory *memory, struct slabs *slabs, enum budget_term term)
 {
-    *memory = (struct memory){
-        .take = slabs_take, .give = slabs_give, .slabs = slabs, .term = term};
+    *memory = (struct memory){.take = slabs_take, .give = slabs_give, .slabs = slabs, .term = term};
 }

@@ -226,6 +226,7 @@ struct sim_disk *sim_disk_image(struct sim_disk *disk, enum sim_cut cut, struct 
 
 /* -- comparing --------------------------------------------------------------------------------- */
 
+/* NOLINTNEXTLINE(misc-no-recursion): as deep as the directories, a few levels */
 static bool inode_equal(const struct sim_inode *a, const struct sim_inode *b)
 {
     if (a->is_directory != b->is_directory || a->names.count != b->names.count ||
@@ -238,7 +239,7 @@ static bool inode_equal(const struct sim_inode *a, const struct sim_inode *b)
             return false;
         }
     }
-    for (uint32_t i = 0; i < a->names.count; i++) { /* as deep as the tree, a few levels */
+    for (uint32_t i = 0; i < a->names.count; i++) {
         if (strcmp(a->names.entries[i].name, b->names.entries[i].name) != 0 ||
             !inode_equal(a->names.entries[i].inode, b->names.entries[i].inode)) {
             return false;

@@ -389,6 +389,7 @@ static void change_fail(struct op *op)
     }
 }
 
+/* NOLINTNEXTLINE(misc-no-recursion): see round_end */
 static void round_fail(struct control *control)
 {
     if (control->edit) {
@@ -416,6 +417,7 @@ static bool round_change(struct control *control, struct op *op)
     return false;
 }
 
+/* NOLINTNEXTLINE(misc-no-recursion): see round_end */
 static void round_begin(struct control *control)
 {
     if (control->busy || op_queue_is_empty(&control->waiting)) {
@@ -536,6 +538,7 @@ static void drop_returned(struct op *op)
     }
 }
 
+/* NOLINTNEXTLINE(misc-no-recursion): a round takes all that wait, so the next one it begins is empty */
 static void round_end(struct control *control)
 {
     struct op_queue round = control->round;

@@ -309,6 +309,7 @@ static uint64_t node_priority(const struct image_node *node)
 }
 
 /* Heaps are by priority: a node goes above those with less. */
+/* NOLINTNEXTLINE(misc-no-recursion): as deep as the tree, which its priorities keep shallow */
 static struct image_node *tree_insert(struct image_edit *edit, enum order order,
                                       struct image_node *tree, struct image_node *node)
 {
@@ -339,6 +340,7 @@ static struct image_node *tree_insert(struct image_edit *edit, enum order order,
     return tree;
 }
 
+/* NOLINTNEXTLINE(misc-no-recursion): as deep as the tree */
 static struct image_node *tree_merge(struct image_edit *edit, struct image_node *left,
                                      struct image_node *right)
 {
@@ -356,6 +358,7 @@ static struct image_node *tree_merge(struct image_edit *edit, struct image_node 
 }
 
 /* with NULL: take the topic out; else: put `with` in its place. */
+/* NOLINTNEXTLINE(misc-no-recursion): as deep as the tree */
 static struct image_node *tree_replace(struct image_edit *edit, enum order order,
                                        struct image_node *tree, const struct topic *topic,
                                        struct topic *with)
@@ -549,10 +552,10 @@ void image_free_replaced(struct image *image)
     free(image);
 }
 
+/* NOLINTNEXTLINE(misc-no-recursion): the right spine by the loop, left subtrees as deep as the tree */
 static void tree_free(struct image_node *node, bool with_topics)
 {
-    while (
-        node) { /* the right spine by the loop, left subtrees by recursion: depth as the tree's */
+    while (node) {
         struct image_node *right = node->right;
         tree_free(node->left, with_topics);
         if (with_topics) {

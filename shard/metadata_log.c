@@ -57,10 +57,16 @@ struct found {               /* in the directory */
 
 static bool snapshot_name_parse(const char *name, int64_t *offset, int32_t *epoch)
 {
-    int end = 0;
-    return strlen(name) == 20 + 1 + 10 + strlen(".checkpoint") &&
-           sscanf(name, "%20" SCNd64 "-%10" SCNd32 ".checkpoint%n", offset, epoch, &end) == 2 &&
-           name[end] == '\0';
+    char *end;
+    errno = 0;
+    *offset = strtoll(name, &end, 10);
+    if (end != name + 20 || *end != '-') {
+        return false;
+    }
+    long long epoch_read = strtoll(end + 1, &end, 10);
+    *epoch = (int32_t)epoch_read;
+    return errno == 0 && *offset >= 0 && epoch_read >= 0 && epoch_read <= INT32_MAX &&
+           end == name + 20 + 1 + 10 && strcmp(end, ".checkpoint") == 0;
 }
 
 /* The newest snapshot. They appear whole, by rename. */

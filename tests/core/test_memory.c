@@ -36,7 +36,8 @@ Test(memory, from_slabs_ends_at_the_terms_limit)
     cr_assert_eq(slabs_init(&slabs, 16 << 20), 0);
     memory_init_slabs(&memory, &slabs, BUDGET_SCRATCH);
     arena_init(&arena, &memory, PTRDIFF_MAX);
-    cr_assert_null(arena_take(&arena, (size_t)SLAB_BYTES_MAX * 2), "more than there is in one piece");
+    cr_assert_null(arena_take(&arena, (size_t)SLAB_BYTES_MAX * 2),
+                   "more than there is in one piece");
     while (arena_take(&arena, 1000)) {
     }
     cr_assert_leq(slabs.budgets[BUDGET_SCRATCH].bytes, slabs.budgets[BUDGET_SCRATCH].bytes_max);

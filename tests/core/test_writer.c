@@ -130,6 +130,7 @@ Test(writer, spreads_long_bytes_over_chunks)
     writer_view(&writer, view_of(data, 300000));
     struct view all = joined();
     cr_assert(view_equal(view_of(all.data + 1, 300000), view_of(data, 300000)));
+    free(data);
 }
 
 Test(writer, leaves_holes_that_count)

@@ -26,13 +26,12 @@ static struct validation validated_by(const struct validation_rules *rules, cons
     uint8_t *copy = malloc(count + 1);
     memcpy(copy + 1, bytes, count);
     struct validation validation;
-    enum validation_progress progress = validation_start(&validation, rules, copy + 1, count);
     void *memory = NULL;
-    if (progress == VALIDATION_MORE) {
+    if (validation_start(&validation, rules, copy + 1, count) == VALIDATION_MORE) {
         size_t memory_bytes = validation_memory_bytes(&validation);
         memory = aligned_alloc(64, (memory_bytes + 127) & ~(size_t)63);
         validation_give_memory(&validation, memory, memory_bytes);
-        while ((progress = validation_step(&validation, budget)) == VALIDATION_MORE) {
+        while (validation_step(&validation, budget) == VALIDATION_MORE) {
         }
     }
     free(memory);
