@@ -54,6 +54,15 @@ bool writer_finish(struct writer *writer)
     return !writer->failed;
 }
 
+void writer_join(const struct writer *writer, uint8_t *to)
+{
+    for (const struct writer_piece *piece = writer->first; piece; piece = piece->next) {
+        assert(piece->hole_bytes == 0);
+        memcpy(to, piece->data, piece->bytes);
+        to += piece->bytes;
+    }
+}
+
 uint8_t *writer_take_slow(struct writer *writer, size_t bytes)
 {
     assert(bytes <= WRITER_TAKE_BYTES_MAX);

@@ -63,6 +63,10 @@ size_t writer_position(const struct writer *writer);
  * may be written after it. */
 [[nodiscard]] bool writer_finish(struct writer *writer);
 
+/* All that was written, one piece after the other, after writer_finish; there may be no holes.
+ *   to   room for writer_position bytes */
+void writer_join(const struct writer *writer, uint8_t *to);
+
 uint8_t *writer_take_slow(struct writer *writer, size_t bytes);
 
 /* Room for up to 16 bytes in one piece; NULL: there is none, or we only measure. */

@@ -44,32 +44,43 @@ static struct view file_read(const char *path)
     return view_of(data, (int32_t)bytes);
 }
 
-static void file_write(FILE *file, struct writer *writer)
+/* All that was written, in one piece from malloc. */
+static struct view joined(struct writer *writer)
 {
     if (!writer_finish(writer)) {
         fprintf(stderr, "no memory for a message\n");
         exit(2);
     }
-    for (struct writer_piece *piece = writer->first; piece; piece = piece->next) {
-        if (fwrite(piece->data, 1, piece->bytes, file) != piece->bytes) {
-            die("write");
-        }
+    size_t bytes = writer_position(writer);
+    uint8_t *data = malloc(bytes + 1);
+    if (!data) {
+        die("malloc");
     }
+    writer_join(writer, data);
+    return view_of(data, (int32_t)bytes);
 }
 
-static bool writer_holds(struct writer *writer, struct view expected)
+static void make_case(FILE *file, const struct codec_entry *entry, int16_t version,
+                      const void *message)
 {
-    if (!writer_finish(writer) || writer_position(writer) != (size_t)expected.bytes) {
-        return false;
+    struct writer body, whole;
+    writer_init(&body, &memory, MEMORY_MAX);
+    writer_init(&whole, &memory, MEMORY_MAX);
+    entry->encode(message, &body, version);
+    struct view bytes = joined(&body);
+    writer_string(&whole, view_of_text(entry->name));
+    writer_int16(&whole, version);
+    writer_int16(&whole, version);
+    writer_bytes(&whole, bytes);
+    writer_bytes(&whole, bytes);
+    struct view all = joined(&whole);
+    if (fwrite(all.data, 1, (size_t)all.bytes, file) != (size_t)all.bytes) {
+        die("write");
     }
-    const uint8_t *at = expected.data;
-    for (struct writer_piece *piece = writer->first; piece; piece = piece->next) {
-        if (memcmp(at, piece->data, piece->bytes) != 0) {
-            return false;
-        }
-        at += piece->bytes;
-    }
-    return true;
+    free((void *)bytes.data);
+    free((void *)all.data);
+    writer_give_all(&body);
+    writer_give_all(&whole);
 }
 
 static void make(uint64_t seed, uint64_t count, const char *path)
@@ -78,37 +89,22 @@ static void make(uint64_t seed, uint64_t count, const char *path)
     if (!file) {
         die(path);
     }
-    void *message = malloc(4096);
     for (uint32_t i = 0; i < codec_entries_count; i++) {
         const struct codec_entry *entry = &codec_entries[i];
+        void *message = malloc(entry->bytes);
         for (int16_t version = entry->version_min; version <= entry->version_max; version++) {
             for (uint64_t turn = 0; turn < count; turn++) {
                 struct arena arena;
                 struct fill fill;
-                struct writer head, body;
                 arena_init(&arena, &memory, MEMORY_MAX);
-                writer_init(&head, &memory, MEMORY_MAX);
-                writer_init(&body, &memory, MEMORY_MAX);
                 fill_init(&fill, seed + turn * 1000003 + i * 64 + (uint64_t)version, &arena);
                 entry->fill(message, &fill, version);
-                entry->encode(message, &body, version);
-                writer_string(&head, view_of_text(entry->name));
-                writer_int16(&head, version);
-                writer_int16(&head, version);
-                writer_int32(&head, (int32_t)writer_position(&body));
-                file_write(file, &head);
-                file_write(file, &body);
-                writer_give_all(&head);
-                writer_int32(&head, (int32_t)writer_position(&body));
-                file_write(file, &head);
-                file_write(file, &body);
-                writer_give_all(&head);
-                writer_give_all(&body);
+                make_case(file, entry, version, message);
                 arena_give_all(&arena);
             }
         }
+        free(message);
     }
-    free(message);
     if (fclose(file) != 0) {
         die(path);
     }
@@ -142,9 +138,11 @@ static const char *check_case(const struct codec_entry *entry, int16_t version, 
         wrong = "is not read to its end";
     } else {
         entry->encode(message, &writer, out_version);
-        if (!writer_holds(&writer, out)) {
+        struct view again = joined(&writer);
+        if (!view_equal(again, out)) {
             wrong = "is encoded otherwise";
         }
+        free((void *)again.data);
     }
     writer_give_all(&writer);
     arena_give_all(&arena);

@@ -24,22 +24,6 @@ static const struct codec_entry *entry_choose(const char *schema, uint8_t choice
     return found[choice % found_count];
 }
 
-/* All that was written, in one piece from malloc. */
-static struct view joined(struct writer *writer)
-{
-    bool finished = writer_finish(writer);
-    assert(finished);
-    size_t bytes = writer_position(writer);
-    uint8_t *data = malloc(bytes + !bytes);
-    size_t at = 0;
-    for (struct writer_piece *piece = writer->first; piece; piece = piece->next) {
-        memcpy(data + at, piece->data, piece->bytes);
-        at += piece->bytes;
-    }
-    assert(at == bytes);
-    return view_of(data, (int32_t)bytes);
-}
-
 /* Decode and encode again. Null: refused. */
 static struct view pass(const struct codec_entry *entry, int16_t version, struct memory *memory,
                         const uint8_t *data, size_t bytes)
@@ -55,7 +39,12 @@ static struct view pass(const struct codec_entry *entry, int16_t version, struct
     cursor_init(&cursor, data, bytes);
     if (entry->decode(message, &cursor, version, &arena)) {
         entry->encode(message, &writer, version);
-        again = joined(&writer);
+        bool finished = writer_finish(&writer);
+        assert(finished);
+        size_t again_bytes = writer_position(&writer);
+        uint8_t *copy = malloc(again_bytes + !again_bytes);
+        writer_join(&writer, copy);
+        again = view_of(copy, (int32_t)again_bytes);
     }
     assert(arena.bytes <= ARENA_BYTES_MAX);
     writer_give_all(&writer);

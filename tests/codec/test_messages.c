@@ -30,12 +30,7 @@ static struct view message_on_wire(const struct codec_entry *entry, uint64_t see
     cr_assert(writer_finish(&writer));
     size_t bytes = writer_position(&writer);
     uint8_t *data = malloc(bytes ? bytes : 1);
-    size_t at = 0;
-    for (struct writer_piece *piece = writer.first; piece; piece = piece->next) {
-        memcpy(data + at, piece->data, piece->bytes);
-        at += piece->bytes;
-    }
-    cr_assert_eq(at, bytes);
+    writer_join(&writer, data);
     writer_give_all(&writer);
     arena_give_all(&arena);
     return view_of(data, (int32_t)bytes);

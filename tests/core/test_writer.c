@@ -159,6 +159,17 @@ Test(writer, leaves_thousands_of_holes)
     }
 }
 
+Test(writer, joins_what_it_wrote)
+{
+    uint8_t copy[6000];
+    for (int i = 0; i < 3000; i++) {
+        writer_int16(&writer, (int16_t)i);
+    }
+    cr_assert(writer_finish(&writer));
+    writer_join(&writer, copy);
+    cr_assert(view_equal(view_of(copy, sizeof copy), joined()));
+}
+
 Test(writer, may_go_on_after_it_was_finished)
 {
     writer_view(&writer, view_of_text("a"));
