@@ -28,7 +28,12 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { DEPTH_MAX = 64, HEAD_BYTES_MAX = 512, ANSWER_BYTES_MAX = 64 << 10, PIECES_MAX = 2 * DEPTH_MAX };
+enum {
+    DEPTH_MAX = 64,
+    HEAD_BYTES_MAX = 512,
+    ANSWER_BYTES_MAX = 64 << 10,
+    PIECES_MAX = 2 * DEPTH_MAX
+};
 enum { HISTOGRAM = 64 * 64 }; /* 64 steps to each power of two of nanoseconds */
 
 struct load {
@@ -199,8 +204,8 @@ static void client_send(const struct load *load, struct client *client, int epol
             break;
         }
         client->out_bytes += (size_t)sent;
-        while (client->queued > 0 && client->out_bytes >= client->head_bytes[client->queue_at] +
-                                                               load->batch_bytes) {
+        while (client->queued > 0 &&
+               client->out_bytes >= client->head_bytes[client->queue_at] + load->batch_bytes) {
             client->out_bytes -= client->head_bytes[client->queue_at] + load->batch_bytes;
             client->queue_at = (client->queue_at + 1) % DEPTH_MAX;
             client->queued--;
