@@ -168,7 +168,6 @@ struct reactor {
     struct op_queue ready;
     struct op_queue background;
     struct mailroom mailroom;
-    bool turned; /* at least once */
     bool stopping;
 };
 

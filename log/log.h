@@ -1,15 +1,15 @@
 /*
  * log -- one partition's records, in offset order.
  *
- *      segments (sealed, by base offset) ...  active segment
- *                                             0       settled    written   appended    file_bytes
- *                                             |= durable =|- written -|== tail ==|.. 0 ..|
+ *      segments (sealed, by base offset) ...  active segment (log/segment.h)
+ *                                             0       settled  written  committed  appended
+ *                                             |= durable =|- written -|- tail --|-----|
  *
- *      log_start <= high_watermark = log_end <= appended end
+ *      log_start <= high_watermark = log_end <= next_offset
  *
  * log_end is the journal's commit point: what is appended beyond it is seen by nobody. Offsets are
- * given out on append. Lives on the store's core; no other core touches it, but for bytes of tail
- * chunks that log_pin has held for them.
+ * given out on append, from next_offset. Lives on the store's core; no other core touches it, but
+ * for bytes of tail chunks that log_pin has held for them.
  */
 #ifndef LOG_LOG_H
 #define LOG_LOG_H
@@ -18,11 +18,11 @@
 #include "log/batch.h"
 #include "log/epochs.h"
 #include "log/journal.h"
-#include "log/offset_index.h"
+#include "log/list.h"
 #include "log/producers.h"
 #include "log/refusal.h"
+#include "log/segment.h"
 #include "log/state.h"
-#include "log/time_index.h"
 
 struct store;
 
@@ -34,24 +34,27 @@ struct log_settings { /* a topic's, may change while the log is open */
 };
 
 /* Append one batch.
- *   result   0, a refusal (log/refusal.h), -ENOSPC (nothing was written) or -EIO (offline) */
+ *   result   0, a refusal (log/refusal.h), -ENOSPC (nothing was written), -ESTALE (dropped
+ *            meanwhile), -ENOMEM, or -EIO (offline) */
 struct log_append {
     struct op op;
     uint8_t *batch; /* borrowed until then; has passed validation; base offset and leader epoch are
-                       written into the copy, not here */
+                       written into it */
     uint32_t bytes;
     int32_t leader_epoch;
     int64_t base_offset; /* out */
     int64_t last_offset; /* out */
     bool duplicate;      /* out: base_offset is that of the first attempt */
 
-    /* log/ only */
+    /* append.c only */
     struct log *log;
-    struct journal_append entry;
+    struct segment *segment;
+    struct journal_append entry; /* of the part that is on its way */
+    uint32_t placed_bytes;       /* a large batch goes to the journal in parts */
 };
 
 /* Where the bytes of an offset are.
- *   result   0, REFUSAL_OFFSET_OUT_OF_RANGE, -EIO */
+ *   result   0, REFUSAL_OFFSET_OUT_OF_RANGE, -ESTALE (dropped), -EIO */
 struct log_locate {
     struct op op;
     int64_t offset;
@@ -63,14 +66,17 @@ struct log_locate {
     uint32_t bytes;    /* up to log_end; the last batch may be cut */
     int64_t log_start, log_end, high_watermark; /* as seen with it */
 
-    /* log/ only */
+    /* read.c only */
     struct log *log;
+    struct segment *segment;
+    bool is_indexed; /* scan_position comes from the segment's index */
     struct file_io io;
     uint32_t scan_position;
 };
 
 /* Bytes of a segment, in memory for as long as they are pinned.
- *   result   bytes (at least 1, at most those asked for), -ESTALE: not there any more, or -EIO */
+ *   result   bytes (at least 1, at most those asked for), -ESTALE: not there any more, -ENOBUFS: no
+ *            memory for a read from disk now, or -EIO */
 struct log_pin {
     struct op op;
     int64_t segment_base;
@@ -78,11 +84,13 @@ struct log_pin {
     uint32_t bytes_max;
     const uint8_t *data; /* out */
 
-    /* log/ only */
+    /* read.c only */
     struct log *log;
-    struct chunk *chunk;  /* a tail chunk, held by its reader count, ... */
-    struct file_io io;    /* ... or a buffer read from disk */
-    uint32_t buffer_bytes;
+    struct store *store;
+    struct segment *segment;
+    uint32_t want;       /* bytes from disk */
+    struct chunk *chunk; /* a tail chunk, held by its reader count, ... */
+    struct file_io io;   /* ... or a buffer read from disk */
 };
 
 /* The first record with a timestamp >= target; target LOG_TIME_MAX: the record with the largest.
@@ -93,7 +101,7 @@ struct log_lookup {
     int64_t offset, timestamp_ms; /* out */
     int32_t leader_epoch;
 
-    /* log/ only */
+    /* look_up.c only */
     struct log *log;
     struct log_pin pin;
     int64_t segment_base;
@@ -101,16 +109,23 @@ struct log_lookup {
 };
 enum { LOG_TIME_MAX = -3 };
 
-/* Somebody who wants to know of the next commit. Linked into any number of logs by one link each. */
+/* Somebody who wants to know of the next commits, until log_unwatch. One link for each log. */
 struct log_watch {
-    void (*fired)(struct log_watch *watch, struct log *log); /* log_end, or the log's fate, changed */
-    struct log *log; /* NULL while not linked */
+    void (*fired)(struct log_watch *watch, struct log *log); /* log_end, or the log's fate, changed;
+                                                                may unwatch */
+    struct log *log;                                         /* NULL while not linked */
     struct log_watch *next, **link;
 };
+
+struct mark; /* write_back.c: the first unsettled DATA of a log in one journal file */
 
 struct log {
     struct store *store;
     struct log *next; /* in store->logs */
+    struct log **link;
+    char *name; /* of the directory: topic-partition */
+    uint8_t topic_id[16];
+    int32_t partition;
     struct log_settings settings;
     int64_t log_start;
     int64_t log_end;
@@ -119,18 +134,71 @@ struct log {
     bool dropped;
     struct epochs epochs;
 
-    /* log/ only */
-    struct log_private *private;
+    /* log/ only: what is appended */
+    uint64_t id;
+    uint64_t sequence;     /* of the next journal entry */
+    int64_t next_offset;   /* all whole batches appended */
+    uint32_t end_position; /* ... and where they end in the active segment */
+    struct producers producers;
+    struct segment **segments; /* [segments_room]; the last one is active */
+    uint32_t segments_count, segments_room;
+    bool is_listed; /* all sealed segments are in `segments` */
+    bool has_directory;
+    bool epochs_changed; /* leader-epoch-checkpoint is behind */
+    uint32_t busy;       /* jobs, reads and writes that will come back to it */
+
+    /* append.c */
+    struct op_queue appends;    /* not placed yet, in order; the first may be in part */
+    struct op_queue repeats;    /* of batches that are still pending */
+    uint32_t appends_in_flight; /* with the journal */
+    bool is_preparing;          /* a job or read is out for the first append to go on */
+    bool is_part_out;           /* a part of the first append is with the journal */
+    struct op open_op;
+    struct link wait_link; /* store->append_waits: for journal room or memory */
+    struct file_io rest_io;
+    uint64_t full_us; /* when the disk was last found full */
+
+    /* store.c: STATEs */
+    struct journal_append state_entry;
+    bool is_state_out;            /* state_entry is with the journal */
+    bool is_state_wanted;         /* another one, once that is durable */
+    bool is_dropped_said;         /* by the STATE that is out */
+    bool is_dropped_told;         /* by one that is durable */
+    int64_t state_base;           /* active segment of the newest STATE with the journal, ... */
+    int64_t told_base;            /* ... and of the newest durable one; -1: none */
+    uint64_t state_ordinal;       /* the journal file with the newest durable one */
+    struct link state_link;       /* in store->holders[ordinal].states */
+    struct link state_queue_link; /* in store->state_queue: wants a new one */
+
+    /* write_back.c */
+    struct mark *marks, *marks_last;
+    struct mark *mark_spare;    /* for the next append */
+    struct link unsettled_link; /* store->unsettled, by last append */
+    bool is_press_late; /* when it was pressed, bytes were still on their way to the journal */
+    uint64_t appended_us;
+
+    /* log.c */
+    struct log_watch *watches;
+    struct log_watch *watch_next; /* the next to be fired */
+    struct link news_link;        /* store->news */
+    struct op *drop_op;
+    struct op drop_step;
+    struct op_queue open_waits; /* for is_listed */
 };
 
 void log_append(struct log *log, struct log_append *append, op_fn *then);
 
 /* True: done at once, `then` will not run. False: `then` will. */
 [[nodiscard]] bool log_locate(struct log *log, struct log_locate *locate, op_fn *then);
-/* result 0 or more at once (true), or later (false). Every pin that succeeded is unpinned here, on
- * the log's core. A log with pins is closed, rolled and dropped around them. */
+/* result 0 or more at once (true), or later (false). Every pin that succeeded is unpinned. A log
+ * with pins may be rolled and dropped meanwhile. */
 [[nodiscard]] bool log_pin(struct log *log, struct log_pin *pin, op_fn *then);
+/* On the log's core; a pin that log_pin_is_shared may be unpinned on any. */
 void log_unpin(struct log_pin *pin);
+static inline bool log_pin_is_shared(const struct log_pin *pin)
+{
+    return pin->chunk != NULL;
+}
 void log_look_up(struct log *log, struct log_lookup *lookup, op_fn *then);
 
 void log_watch(struct log *log, struct log_watch *watch,
@@ -140,8 +208,40 @@ void log_unwatch(struct log_watch *watch);
 /* From now on records carry this epoch (a new leader, or an unclean start). */
 void log_assign_epoch(struct log *log, int32_t leader_epoch);
 
-/* Never again. Journals STATE "dropped", then removes the directory when no pin holds it. `log` is
- * gone when then runs. op result: 0 or -errno */
+/* Never again. Pending appends and reads end, watches are told. Journals STATE "dropped", then
+ * removes the directory. `log` is gone when then runs. op result: 0 or -errno */
 void log_drop(struct log *log, struct op *op, op_fn *then);
+
+/* -- log/ only --------------------------------------------------------------------------------- */
+
+/* NULL: out of memory. Takes over what the state holds. */
+struct log *log_new(struct store *store, struct log_state *state,
+                    const struct log_settings *settings);
+void log_free(struct log *log);
+
+static inline struct segment *log_active(const struct log *log)
+{
+    return log->segments[log->segments_count - 1];
+}
+
+/* All its sealed segments are listed, and the active one's indexes loaded. True: they are. False:
+ * `then` runs, op->result 0 or -errno. */
+[[nodiscard]] bool log_open(struct log *log, struct op *op, op_fn *then);
+/* The active segment is sealed; a new one begins at next_offset. 0 or -ENOMEM. */
+[[nodiscard]] int log_roll(struct log *log);
+/* The segment that holds the offset: the last with base_offset <= offset. */
+struct segment *log_segment(const struct log *log, int64_t offset);
+/* The one behind it; NULL: it is the active one. */
+struct segment *log_segment_after(const struct log *log, const struct segment *segment);
+/* The one with this base; NULL: not there. */
+struct segment *log_find_segment(const struct log *log, int64_t base_offset);
+/* log_end has moved: watches are fired on a turn soon, once. */
+void log_has_news(struct log *log);
+/* Something that kept the log has come home. */
+void log_came_home(struct log *log);
+
+/* append.c */
+void append_pump(struct log *log);
+void append_fail_all(struct log *log, int64_t result);
 
 #endif

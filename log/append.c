@@ -1,0 +1,615 @@
+/*
+ * append -- one batch from the caller's bytes to log_end.
+ *
+ *      log_append --> queue of the log --> admitted --> placed: offsets, tail, journal entry
+ *                        ^   |                             |  (a large batch: part by part)
+ *          append_pump --'   '- waits: directory,          v
+ *          when it may go on    extent, rest, memory,   append_committed: log_end, `then`
+ *                               journal room
+ *
+ * Only the first of a log's queue is looked at; what it lacks is fetched, and append_pump is called
+ * again. So appends are placed in the order they came, and what refuses one batch (a sequence gap, a
+ * full disk) is decided when all before it are placed.
+ */
+#include "log/log.h"
+#include "log/log_files.h"
+#include "log/store.h"
+#include "log/write_back.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    FULL_RETRY_US = 100 * 1000,   /* a full disk is asked again after this */
+    EXTENT_FAST_US = 1000 * 1000, /* an extent used up within this is followed by a larger one */
+};
+
+enum admission { ADMITTED, WAITS, ENDED /* op.result says how */ };
+
+static void append_opened(struct op *op);    /* the log's segments are known */
+static void append_made(struct op *op);      /* the active segment has its file */
+static void append_extended(struct op *op);  /* ... or more room */
+static void append_held(struct op *op);      /* the file is open to read the rest from */
+static void append_restored(struct op *op);  /* the block that will be rewritten is in memory */
+static void append_committed(struct op *op); /* a part is durable */
+
+static struct log_append *first_of(struct log *log)
+{
+    return container_of(log->appends.head, struct log_append, op);
+}
+
+void log_append(struct log *log, struct log_append *append, op_fn *then)
+{
+    append->op.then = then;
+    append->op.waits_for = "append";
+    append->log = log;
+    append->placed_bytes = 0;
+    append->duplicate = false;
+    append->base_offset = append->last_offset = -1;
+    bool is_first = op_queue_is_empty(&log->appends);
+    op_queue_push(&log->appends, &append->op);
+    if (is_first) {
+        append_pump(log);
+    }
+}
+
+static void append_end_soon(struct log *log, struct log_append *append, int64_t result)
+{
+    append->op.result = result;
+    reactor_ready(log->store->reactor, &append->op, append->op.then);
+}
+
+/* All but one of which a part is with the journal: that one ends when the part comes home. */
+void append_fail_all(struct log *log, int64_t result)
+{
+    struct op_queue appends = log->appends;
+    log->appends = (struct op_queue){0};
+    for (struct op *op; (op = op_queue_pop(&appends));) {
+        struct log_append *append = container_of(op, struct log_append, op);
+        if (append->placed_bytes > 0 && log->is_part_out) {
+            op_queue_push(&log->appends, op);
+        } else {
+            append_end_soon(log, append, result);
+        }
+    }
+    for (struct op *op; (op = op_queue_pop(&log->repeats));) {
+        op->result = result;
+        reactor_ready(log->store->reactor, op, op->then);
+    }
+    link_remove(&log->wait_link);
+}
+
+/* -- what an append may lack ------------------------------------------------------------------- */
+
+/* Something is out for this log; when it is back, append_pump goes on. */
+static void prepare_begin(struct log *log)
+{
+    log->is_preparing = true;
+    log->busy++;
+}
+
+/* result < 0: what the first append lacks cannot be had. */
+static void prepare_end(struct log *log, int64_t result)
+{
+    log->is_preparing = false;
+    if (result == -ENOSPC) {
+        log->full_us = reactor_now_us(log->store->reactor);
+    }
+    struct log_append *append = log->appends.head ? first_of(log) : NULL;
+    if (result < 0 && append && append->placed_bytes == 0) {
+        op_queue_pop(&log->appends);
+        append_end_soon(log, append, result);
+    }
+    append_pump(log);
+    log_came_home(log);
+}
+
+static bool is_known_full(const struct log *log)
+{
+    return log->full_us != 0 && reactor_now_us(log->store->reactor) - log->full_us < FULL_RETRY_US;
+}
+
+static enum admission ended(struct log_append *append, int64_t result)
+{
+    append->op.result = result;
+    return ENDED;
+}
+
+static enum admission wait_for_store(struct log *log)
+{
+    list_push(&log->store->append_waits, &log->wait_link);
+    return WAITS;
+}
+
+static enum admission wait_for_memory(struct log *log)
+{
+    write_back_press_data(log->store);
+    store_retry_later(log->store);
+    return wait_for_store(log);
+}
+
+/* Tells duplicates and what its producer may not send now. */
+static enum admission check_producer(struct log *log, struct log_append *append,
+                                     const struct batch *batch)
+{
+    struct producer_batch found;
+    enum refusal refusal;
+    if (!batch_has_producer(batch) || batch->attributes & BATCH_CONTROL) {
+        return ADMITTED;
+    }
+    switch (producers_check(&log->producers, batch, &found, &refusal)) {
+    case PRODUCERS_NEW:
+        return ADMITTED;
+    case PRODUCERS_REFUSED:
+        return ended(append, refusal);
+    case PRODUCERS_DUPLICATE:
+        break;
+    }
+    append->duplicate = true;
+    append->base_offset = found.last_offset - found.offset_delta;
+    append->last_offset = found.last_offset;
+    return ended(append, 0);
+}
+
+/* Kafka's rules. The batch's timestamps are compared with the segment's first batch's. */
+static bool must_roll(const struct log *log, const struct batch *batch)
+{
+    const struct segment *active = log_active(log);
+    if (active->appended == 0) {
+        return false;
+    }
+    int64_t age_ms = reactor_wall_ms(log->store->reactor) - active->created_ms;
+    if (active->first_timestamp >= 0 && batch->max_timestamp >= 0) {
+        age_ms = batch->max_timestamp - active->first_timestamp;
+    }
+    return (uint64_t)active->appended + batch->batch_bytes > log->settings.segment_bytes ||
+           age_ms > log->settings.segment_ms || offset_index_is_full(&active->offset_index) ||
+           time_index_is_full(&active->time_index) ||
+           log->next_offset + batch->last_offset_delta - active->base_offset > INT32_MAX;
+}
+
+/* How far the file may be allocated: to the segment's size limit, or to one batch beyond it. */
+static uint64_t extent_end_max(const struct log *log, uint64_t needed)
+{
+    uint64_t limit = block_ceiling(log->settings.segment_bytes);
+    limit = needed > limit ? needed : limit;
+    return limit < INT32_MAX ? limit : block_floor(INT32_MAX);
+}
+
+/* The active segment's file, with its first extent; a STATE that tells of it is durable. */
+static enum admission make_segment(struct log *log, struct log_append *append)
+{
+    struct segment *active = log_active(log);
+    struct store *store = log->store;
+    if (log->told_base != active->base_offset) {
+        store_want_state(store, log); /* append_pump is called when it is durable */
+        return WAITS;
+    }
+    if (is_known_full(log)) {
+        return ended(append, -ENOSPC);
+    }
+    struct make_job *job = malloc(sizeof(*job));
+    if (!job) {
+        return ended(append, -ENOMEM);
+    }
+    uint64_t needed = block_ceiling(append->bytes);
+    uint64_t bytes = needed > active->extent_bytes ? needed : active->extent_bytes;
+    uint64_t bytes_max = extent_end_max(log, needed);
+    *job = (struct make_job){
+        .job.run = make_job_run,
+        .segment = active,
+        .place = {.directory = store->options.directory, .name = log->name},
+        .has_directory = log->has_directory,
+        .base_offset = active->base_offset,
+        .bytes = (uint32_t)(bytes < bytes_max ? bytes : bytes_max),
+    };
+    memcpy(job->topic_id, log->topic_id, sizeof(job->topic_id));
+    if (log->segments_count > 1) { /* a roll: nothing was appended since */
+        job->snapshot_bytes = producers_snapshot_bytes(&log->producers);
+        job->snapshot = malloc(job->snapshot_bytes);
+        if (!job->snapshot) {
+            free(job);
+            return ended(append, -ENOMEM);
+        }
+        producers_snapshot_encode(&log->producers, job->snapshot);
+    }
+    prepare_begin(log);
+    reactor_job(store->reactor, &job->job, append_made);
+    return WAITS;
+}
+
+static void append_made(struct op *op)
+{
+    struct make_job *job = container_of(op, struct make_job, job.op);
+    struct segment *segment = job->segment;
+    struct log *log = segment->log;
+    int64_t result = op->result;
+    if (result >= 0) {
+        log->has_directory = true;
+        segment->file_bytes = job->bytes;
+        segment->extended_us = reactor_now_us(log->store->reactor);
+        segment_keep_fd(segment, (int)result);
+    }
+    free(job->snapshot);
+    free(job);
+    prepare_end(log, result);
+}
+
+static bool extend_begin(struct log *log, uint64_t needed)
+{
+    struct segment *active = log_active(log);
+    struct store *store = log->store;
+    struct extend_job *job = malloc(sizeof(*job));
+    if (!job) {
+        return false;
+    }
+    uint64_t now_us = reactor_now_us(store->reactor);
+    if (now_us - active->extended_us < EXTENT_FAST_US && active->extent_bytes < EXTENT_BYTES_MAX) {
+        active->extent_bytes *= 2;
+    }
+    active->extended_us = now_us;
+    uint64_t end = (uint64_t)active->file_bytes + active->extent_bytes;
+    end = end > needed ? end : needed;
+    uint64_t end_max = extent_end_max(log, needed);
+    end = end < end_max ? end : end_max;
+    /* a clean stop has cut the file inside a block, so the block is allocated again */
+    uint32_t from = active->file_bytes ? active->file_bytes : block_floor(active->appended);
+    end = end > from ? end : from + FILE_BLOCK_BYTES;
+    *job = (struct extend_job){
+        .job.run = extend_job_run,
+        .segment = active,
+        .place = {.directory = store->options.directory, .name = log->name},
+        .base_offset = active->base_offset,
+        .position = from,
+        .bytes = (uint32_t)(end - from),
+    };
+    active->is_extending = true;
+    log->busy++;
+    reactor_job(store->reactor, &job->job, append_extended);
+    return true;
+}
+
+static void append_extended(struct op *op)
+{
+    struct extend_job *job = container_of(op, struct extend_job, job.op);
+    struct segment *segment = job->segment;
+    struct log *log = segment->log;
+    int64_t result = op->result;
+    uint64_t now_us = reactor_now_us(log->store->reactor);
+    segment->is_extending = false;
+    if (result >= 0) {
+        segment->file_bytes = job->position + job->bytes;
+    }
+    free(job);
+    if (result == -ENOSPC) {
+        log->full_us = now_us;
+    }
+    if (segment->is_extent_waited_for) {
+        segment->is_extent_waited_for = false;
+        prepare_end(log, result);
+    } /* else it was ahead of need: an append that lacks it will ask again */
+    log_came_home(log);
+}
+
+static enum admission make_space(struct log *log, struct log_append *append, uint64_t needed)
+{
+    struct segment *active = log_active(log);
+    if (needed <= active->file_bytes) {
+        uint32_t left = active->file_bytes - active->appended;
+        if (left < active->extent_bytes / 2 && !active->is_extending && !is_known_full(log) &&
+            active->file_bytes < extent_end_max(log, 0)) {
+            (void)extend_begin(log, needed); /* ahead of need */
+        }
+        return ADMITTED;
+    }
+    if (!active->is_extending) {
+        if (is_known_full(log)) {
+            return ended(append, -ENOSPC);
+        }
+        if (!extend_begin(log, needed)) {
+            return ended(append, -ENOMEM);
+        }
+    }
+    active->is_extent_waited_for = true;
+    prepare_begin(log);
+    return WAITS;
+}
+
+/* The bytes of the last block, which the journal gets again: they were dropped, or this is the
+ * first append since the start. */
+static enum admission restore_rest(struct log *log)
+{
+    struct segment *active = log_active(log);
+    struct store *store = log->store;
+    log->rest_io = (struct file_io){
+        .buffer = tail_take(&store->tail, FILE_BLOCK_BYTES),
+        .bytes = FILE_BLOCK_BYTES,
+        .position = block_floor(active->appended),
+    };
+    if (!log->rest_io.buffer) {
+        return wait_for_memory(log);
+    }
+    prepare_begin(log);
+    if (segment_hold(active, &log->rest_io.op, append_held)) {
+        log->rest_io.op.result = 0;
+        append_held(&log->rest_io.op);
+    }
+    return WAITS;
+}
+
+static void append_held(struct op *op)
+{
+    struct log *log = container_of(op, struct log, rest_io.op);
+    struct store *store = log->store;
+    if (op->result < 0) {
+        tail_give(&store->tail, log->rest_io.buffer, FILE_BLOCK_BYTES);
+        prepare_end(log, op->result);
+        return;
+    }
+    log->rest_io.fd = log_active(log)->fd;
+    reactor_read(store->reactor, &log->rest_io, append_restored);
+}
+
+static void append_restored(struct op *op)
+{
+    struct log *log = container_of(op, struct log, rest_io.op);
+    struct store *store = log->store;
+    struct segment *active = log_active(log);
+    uint32_t rest = active->appended % FILE_BLOCK_BYTES;
+    int64_t result = op->result;
+    segment_drop(active);
+    if (result >= 0 && result < rest) {
+        result = -EIO; /* the file is shorter than what is in it */
+    }
+    bool is_restored =
+        result >= 0 && chunks_restore(&active->chunks, &store->tail, block_floor(active->appended),
+                                      log->rest_io.buffer, rest);
+    tail_give(&store->tail, log->rest_io.buffer, FILE_BLOCK_BYTES);
+    if (result < 0 || is_restored) {
+        prepare_end(log, result < 0 ? result : 0);
+        return;
+    }
+    log->is_preparing = false;
+    (void)wait_for_memory(log); /* and then it is read again */
+    log_came_home(log);
+}
+
+/* -- the first of the queue -------------------------------------------------------------------- */
+
+static uint32_t rest_of(const struct segment *active)
+{
+    return active->settled == active->appended ? active->settled % FILE_BLOCK_BYTES : 0;
+}
+
+/* How much of the batch goes into the next entry. */
+static uint32_t part_bytes(const struct log *log, const struct log_append *append)
+{
+    uint64_t max = journal_entry_bytes_max(&log->store->journal) - rest_of(log_active(log));
+    uint32_t left = append->bytes - append->placed_bytes;
+    return left < max ? left : (uint32_t)max;
+}
+
+/* Memory, journal room and what the entry needs; nothing waits between this and append_place. */
+static enum admission admit_part(struct log *log, struct log_append *append)
+{
+    struct store *store = log->store;
+    struct segment *active = log_active(log);
+    uint32_t bytes = part_bytes(log, append);
+    uint32_t rest = active->appended % FILE_BLOCK_BYTES;
+    if (rest > 0 && !chunks_find(&active->chunks, active->appended - 1)) {
+        return restore_rest(log);
+    }
+    if (!journal_has_room(&store->journal, ENTRY_DATA, (uint64_t)rest_of(active) + bytes)) {
+        return wait_for_store(log);
+    }
+    if (!write_back_can_mark(log)) {
+        return append->placed_bytes ? wait_for_store(log) : ended(append, -ENOMEM);
+    }
+    if (!chunks_reserve(&active->chunks, &store->tail, active->appended, bytes)) {
+        return wait_for_memory(log);
+    }
+    return ADMITTED;
+}
+
+static enum admission admit(struct log *log, struct log_append *append)
+{
+    struct store *store = log->store;
+    if (store->offline || store->journal.offline) {
+        return ended(append, -EIO);
+    }
+    if (log->dropped) {
+        return ended(append, -ESTALE);
+    }
+    if (append->placed_bytes > 0) { /* further parts of a batch that was admitted */
+        return admit_part(log, append);
+    }
+    if (!log_open(log, &log->open_op, append_opened)) {
+        prepare_begin(log);
+        return WAITS;
+    }
+    struct batch batch;
+    enum batch_state state = batch_parse(&batch, append->batch, append->bytes);
+    assert(state == BATCH_WHOLE && batch.batch_bytes == append->bytes);
+    if (append->bytes > log->settings.segment_bytes) {
+        return ended(append, REFUSAL_RECORD_LIST_TOO_LARGE);
+    }
+    enum admission checked = check_producer(log, append, &batch);
+    if (checked != ADMITTED) {
+        return checked;
+    }
+    if (must_roll(log, &batch) && log_roll(log) < 0) {
+        return ended(append, -ENOMEM);
+    }
+    struct segment *active = log_active(log);
+    if (log->told_base != active->base_offset ||
+        (active->file_bytes == 0 && active->appended == 0)) {
+        return make_segment(log, append);
+    }
+    enum admission space =
+        make_space(log, append, block_ceiling((uint64_t)active->appended + append->bytes));
+    return space == ADMITTED ? admit_part(log, append) : space;
+}
+
+static void append_opened(struct op *op)
+{
+    prepare_end(container_of(op, struct log, open_op), op->result);
+}
+
+/* -- placed ------------------------------------------------------------------------------------ */
+
+/* The whole batch is in the tail: the log has it from here on, though nobody sees it yet. */
+static void append_apply(struct log *log, struct log_append *append)
+{
+    struct segment *active = append->segment;
+    struct batch batch;
+    enum batch_state state = batch_parse(&batch, append->batch, append->bytes);
+    assert(state == BATCH_WHOLE);
+    uint32_t position = active->appended - append->bytes;
+    if (active->first_timestamp < 0 && position == 0) {
+        active->first_timestamp = batch.max_timestamp;
+    }
+    if (batch_has_producer(&batch) && !(batch.attributes & BATCH_CONTROL) &&
+        producers_apply(&log->producers, &batch) < 0) {
+        store_fail(log->store, -ENOMEM); /* a retry would be taken for news */
+    }
+    time_index_note(&active->time_index, batch.max_timestamp, append->last_offset);
+    if (offset_index_append(&active->offset_index, append->last_offset, position, append->bytes) ==
+        1) {
+        (void)time_index_append(&active->time_index); /* sparse: one less */
+    }
+    if (append->leader_epoch > epochs_latest(&log->epochs)) {
+        log_assign_epoch(log, append->leader_epoch);
+    }
+    log->next_offset = append->last_offset + 1;
+    log->end_position = active->appended;
+}
+
+/* A part of the first append: into the tail, and to the journal. */
+static void append_place(struct log *log, struct log_append *append)
+{
+    struct store *store = log->store;
+    struct segment *active = log_active(log);
+    if (append->placed_bytes == 0) {
+        struct batch batch;
+        enum batch_state state = batch_parse(&batch, append->batch, append->bytes);
+        assert(state == BATCH_WHOLE);
+        append->base_offset = log->next_offset;
+        append->last_offset = log->next_offset + batch.last_offset_delta;
+        append->segment = active;
+        batch_place(append->batch, append->base_offset, append->leader_epoch);
+    }
+    uint32_t rest = rest_of(active);
+    uint32_t bytes = part_bytes(log, append);
+    uint8_t *from = append->batch + append->placed_bytes;
+    active->settled -= rest; /* the block grows: it is not durable as a whole any more */
+    append->entry = (struct journal_append){
+        .log_id = log->id,
+        .log_sequence = log->sequence++,
+        .type = ENTRY_DATA,
+        .segment_base = active->base_offset,
+        .position = active->appended - rest,
+        .rest_bytes = rest,
+        .bytes = {{.iov_len = rest}, {.iov_base = from, .iov_len = bytes}},
+    };
+    if (rest > 0) {
+        struct chunk *chunk = chunks_find(&active->chunks, active->appended - 1);
+        append->entry.bytes[0].iov_base = chunk->data + (append->entry.position - chunk->position);
+    }
+    chunks_append(&active->chunks, active->appended, from, bytes);
+    active->appended += bytes;
+    append->placed_bytes += bytes;
+    assert(active->appended <= active->file_bytes);
+    if (append->placed_bytes == append->bytes) {
+        append_apply(log, append);
+    }
+    log->appends_in_flight++;
+    journal_append(&store->journal, &append->entry, append_committed);
+    write_back_mark(log, &append->entry);
+}
+
+void append_pump(struct log *log)
+{
+    while (log->appends.head && !log->is_preparing) {
+        struct log_append *append = first_of(log);
+        if (append->placed_bytes > 0 && log->is_part_out) {
+            return;
+        }
+        switch (admit(log, append)) {
+        case WAITS:
+            return;
+        case ENDED:
+            op_queue_pop(&log->appends);
+            if (append->duplicate && append->op.result == 0 &&
+                append->last_offset >= log->log_end) {
+                op_queue_push(&log->repeats, &append->op);
+            } else {
+                append_end_soon(log, append, append->op.result);
+            }
+            break;
+        case ADMITTED:
+            append_place(log, append);
+            log->is_part_out = append->placed_bytes < append->bytes;
+            if (!log->is_part_out) {
+                op_queue_pop(&log->appends);
+            }
+            break;
+        }
+    }
+}
+
+/* -- committed --------------------------------------------------------------------------------- */
+
+static void repeats_end(struct log *log)
+{
+    struct op_queue repeats = log->repeats;
+    log->repeats = (struct op_queue){0};
+    for (struct op *op; (op = op_queue_pop(&repeats));) {
+        struct log_append *append = container_of(op, struct log_append, op);
+        if (append->last_offset < log->log_end) {
+            append_end_soon(log, append, 0);
+        } else {
+            op_queue_push(&log->repeats, op);
+        }
+    }
+}
+
+static void append_committed(struct op *op)
+{
+    struct log_append *append = container_of(op, struct log_append, entry.op);
+    struct log *log = append->log;
+    struct store *store = log->store;
+    struct segment *segment = append->segment;
+    bool is_whole = append->placed_bytes == append->bytes;
+    int64_t result = op->result < 0 ? -EIO : 0;
+    log->busy++;
+    log->appends_in_flight--;
+    if (result == 0) {
+        segment->committed = append->entry.position + append->entry.rest_bytes +
+                             (uint32_t)append->entry.bytes[1].iov_len;
+        assert(segment->committed <= segment->appended);
+    } else {
+        store_fail(store, -EIO);
+    }
+    if (!is_whole) { /* the first of the queue still */
+        log->is_part_out = false;
+        if (log->dropped) {
+            append_fail_all(log, -ESTALE);
+        }
+    } else {
+        if (result == 0) {
+            segment->readable = segment->committed;
+            log->log_end = log->high_watermark = append->last_offset + 1;
+            log_has_news(log);
+        }
+        append->op.result = result;
+        append->op.then(&append->op); /* may free it */
+        repeats_end(log);
+    }
+    if (result == 0 && !log->dropped) {
+        write_back_committed(segment);
+    }
+    append_pump(log);
+    log_came_home(log);
+}

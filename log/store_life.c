@@ -1,0 +1,499 @@
+/*
+ * store_life -- how a store is opened, and closed so that Apache Kafka may open the directory.
+ *
+ *      journal --> logs, some each turn --> a STATE for each --> open
+ *
+ *      STORE_SETTLING    all that is unsettled is written out and settled
+ *      STORE_FINISHING   each log that was used: files cut, snapshot, epochs; then all is flushed
+ *      STORE_TELLING     a final STATE for each
+ *      STORE_CLOSED      journal and files closed, logs gone
+ *
+ * The files of a log that nobody used since a clean stop are still as that stop left them.
+ */
+#include "log/clean_stop.h"
+#include "log/log_files.h"
+#include "log/store.h"
+#include "log/write_back.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    COMMIT_BYTES_USUAL = 4 << 20,
+    FETCH_READ_BYTES = 256 << 10,
+    FDS_MAX = 256,
+    IDLE_US = 10 * 1000 * 1000,
+    LOGS_PER_TURN = 64,
+    CLOSE_RETRY_US = 5 * 1000, /* after a failure, until all is home */
+    FINISHES_MAX = 64,         /* jobs out at once */
+    PRODUCER_BYTES_MAX = 256,  /* of one in a STATE, more than it takes */
+    STATE_OTHER_BYTES = 2048,  /* of a STATE without producers and many epochs */
+};
+
+static void ballast_opened(struct op *op);
+static void journal_is_open(struct op *op);
+static void adopt_go_on(struct op *op);
+static void store_step(struct op *op);
+static void finish_listed(struct op *op);
+static void log_finished(struct op *op);
+static void all_flushed(struct op *op);
+static void journal_is_closed(struct op *op);
+
+/* -- open -------------------------------------------------------------------------------------- */
+
+static uint32_t commit_bytes_max(const struct store *store)
+{
+    uint64_t bytes = store->reactor->slabs.budgets[BUDGET_JOURNAL].bytes_max / 2;
+    uint64_t half_file = store->options.journal_file_bytes / 2;
+    uint32_t commit = COMMIT_BYTES_USUAL; /* a slab: a power of two */
+    while (commit > FILE_BLOCK_BYTES && (commit > bytes || commit > half_file)) {
+        commit /= 2;
+    }
+    return commit;
+}
+
+/* As much as fits; never more than may be pinned in the tail, since what is in the journal is. */
+static uint32_t files_max(const struct store *store)
+{
+    uint64_t tail = store->reactor->slabs.budgets[BUDGET_TAIL].bytes_max;
+    uint64_t bytes = store->options.journal_bytes < tail ? store->options.journal_bytes : tail;
+    uint64_t files = bytes / store->options.journal_file_bytes;
+    return files < JOURNAL_FILES_MIN ? JOURNAL_FILES_MIN : (uint32_t)files;
+}
+
+static void store_pressed(void *context, uint64_t ordinal)
+{
+    write_back_press(context, ordinal);
+}
+
+static void store_has_room(void *context)
+{
+    store_resume(context);
+}
+
+static void store_journal_failed(void *context, int error)
+{
+    store_fail(context, error);
+}
+
+static void store_end(struct store *store, int64_t result)
+{
+    struct op *op = store->op;
+    store->op = NULL;
+    op->result = result;
+    op->then(op);
+}
+
+static bool store_init(struct store *store, struct reactor *reactor,
+                       const struct store_options *options)
+{
+    *store = (struct store){.reactor = reactor, .options = *options, .ballast_fd = -1};
+    struct store_options *own = &store->options;
+    own->fetch_read_bytes = own->fetch_read_bytes ? own->fetch_read_bytes : FETCH_READ_BYTES;
+    own->fds_max = own->fds_max ? own->fds_max : FDS_MAX;
+    own->idle_us = own->idle_us ? own->idle_us : IDLE_US;
+    uint32_t producers_max = own->producers_max ? own->producers_max : PRODUCERS_MAX_DEFAULT;
+    uint32_t state_bytes_max = commit_bytes_max(store) / 2; /* a STATE fits into one commit */
+    uint32_t fitting = state_bytes_max > STATE_OTHER_BYTES
+                           ? (state_bytes_max - STATE_OTHER_BYTES) / PRODUCER_BYTES_MAX
+                           : 0;
+    own->producers_max = producers_max < fitting ? producers_max : fitting + 1;
+    store->logs_end = &store->logs;
+    store->holders_count = files_max(store) + 1;
+    store->holders = malloc(store->holders_count * sizeof(*store->holders));
+    if (!store->holders) {
+        return false;
+    }
+    for (uint32_t i = 0; i < store->holders_count; i++) {
+        struct holders *holders = &store->holders[i];
+        holders->states_in_flight = 0;
+        list_init(&holders->marks);
+        list_init(&holders->marks_pressed);
+        list_init(&holders->states);
+        list_init(&holders->states_pressed);
+    }
+    tail_init(&store->tail, reactor);
+    list_init(&store->append_waits);
+    list_init(&store->news);
+    list_init(&store->state_queue);
+    list_init(&store->fds);
+    list_init(&store->loaded);
+    return write_back_init(store);
+}
+
+static void store_deinit(struct store *store)
+{
+    write_back_deinit(store);
+    tail_deinit(&store->tail);
+    free(store->holders);
+    store->holders = NULL;
+}
+
+void store_open(struct store *store, struct reactor *reactor, const struct store_options *options,
+                struct log_state **states, uint32_t states_count, struct op *op, op_fn *then)
+{
+    op->then = then;
+    op->waits_for = "a store";
+    struct ballast_job *job = malloc(sizeof(*job));
+    bool is_ready = store_init(store, reactor, options);
+    if (!job || !is_ready) {
+        free(job);
+        store_deinit(store);
+        op->result = -ENOMEM;
+        reactor_ready(reactor, op, then);
+        return;
+    }
+    store->op = op;
+    store->step = STORE_OPENING;
+    store->open_states = states;
+    store->open_count = states_count;
+    *job = (struct ballast_job){.job.run = ballast_job_run, .store = store};
+    reactor_job(reactor, &job->job, ballast_opened);
+}
+
+static void ballast_opened(struct op *op)
+{
+    struct ballast_job *job = container_of(op, struct ballast_job, job.op);
+    struct store *store = job->store;
+    int64_t result = op->result;
+    free(job);
+    if (result < 0) {
+        store_deinit(store);
+        store_end(store, result);
+        return;
+    }
+    store->ballast_fd = (int)result;
+    struct journal_options options = {
+        .directory = store->options.directory,
+        .start = store->options.start,
+        .core = store->options.core,
+        .salt = store->options.salt,
+        .file_bytes = store->options.journal_file_bytes,
+        .files_max = files_max(store),
+        .commit_bytes_max = commit_bytes_max(store),
+        .pressed = store_pressed,
+        .room = store_has_room,
+        .failed = store_journal_failed,
+        .context = store,
+    };
+    journal_open(&store->journal, store->reactor, &options, &store->open_op, journal_is_open);
+}
+
+static void journal_is_open(struct op *op)
+{
+    struct store *store = container_of(op, struct store, open_op);
+    if (op->result < 0) {
+        int64_t result = op->result;
+        store->offline = true;
+        segments_close_fds(store, &store->ballast_fd, 1);
+        store->close_result = result;
+        store->step = STORE_CLOSED;
+        store_go_on(store);
+        return;
+    }
+    reactor_ready(store->reactor, &store->open_op, adopt_go_on);
+}
+
+static void adopt_go_on(struct op *op)
+{
+    struct store *store = container_of(op, struct store, open_op);
+    static const struct log_settings defaults = {
+        .segment_bytes = 1 << 30,
+        .segment_ms = INT64_C(7) * 24 * 3600 * 1000,
+        .index_interval_bytes = 4096,
+        .index_bytes_max = 10 << 20,
+    };
+    for (uint32_t i = 0; i < LOGS_PER_TURN && store->open_done < store->open_count; i++) {
+        struct log_state *state = store->open_states[store->open_done++];
+        struct log *log = log_new(store, state, &defaults);
+        if (!log) {
+            store_fail(store, -ENOMEM);
+            return;
+        }
+        store_want_state(store, log);
+    }
+    if (store->open_done < store->open_count) {
+        reactor_ready(store->reactor, &store->open_op, adopt_go_on);
+    } else {
+        store_go_on(store);
+    }
+}
+
+static bool states_are_told(const struct store *store)
+{
+    return store->states_out == 0 && list_is_empty(&store->state_queue);
+}
+
+/* -- close ------------------------------------------------------------------------------------- */
+
+void store_close(struct store *store, struct clean_stop_log *logs, struct op *op, op_fn *then)
+{
+    assert(store->step == STORE_OPEN);
+    op->then = then;
+    op->waits_for = "a store's clean stop";
+    store->op = op;
+    store->stopping = true;
+    store->step = STORE_SETTLING;
+    store->stop_logs = logs;
+    timer_cancel(store->reactor, &store->idle_timer);
+    timer_cancel(store->reactor, &store->retry_timer);
+    store_go_on(store);
+}
+
+static bool has_files(const struct log *log)
+{
+    return log->has_directory || (!log->is_listed && log->next_offset > 0);
+}
+
+/* Its files are not what a clean stop leaves. */
+static bool must_finish(const struct log *log)
+{
+    return has_files(log) && (log->is_listed || !log->store->options.was_clean);
+}
+
+static void finish_begin(struct log *log)
+{
+    struct store *store = log->store;
+    struct segment *active = log_active(log);
+    struct finish_job *job = calloc(1, sizeof(*job));
+    if (!job) {
+        store_fail(store, -ENOMEM);
+        return;
+    }
+    job->job.run = finish_job_run;
+    job->log = log;
+    job->log_end = log->log_end;
+    job->ballast_fd = store->ballast_fd;
+    job->snapshot_bytes = producers_snapshot_bytes(&log->producers);
+    job->snapshot = malloc(job->snapshot_bytes);
+    size_t room = 32 + (size_t)log->epochs.count * 34; /* two numbers a line */
+    job->epochs = malloc(room);
+    segment_seal(active);
+    if (!job->snapshot || !job->epochs ||
+        !index_task_fill(&job->index, active, active->appended, true)) {
+        free(job->snapshot);
+        free(job->epochs);
+        free(job);
+        store_fail(store, -ENOMEM);
+        return;
+    }
+    producers_snapshot_encode(&log->producers, job->snapshot);
+    int bytes = snprintf(job->epochs, room, "0\n%u\n", log->epochs.count);
+    for (uint32_t i = 0; i < log->epochs.count; i++) {
+        bytes += snprintf(job->epochs + bytes, room - (size_t)bytes, "%d %lld\n",
+                          (int)log->epochs.starts[i].epoch,
+                          (long long)log->epochs.starts[i].start_offset);
+    }
+    job->epochs_bytes = (size_t)bytes;
+    log->busy++;
+    store->finishes_out++;
+    reactor_job(store->reactor, &job->job, log_finished);
+}
+
+static void log_finished(struct op *op)
+{
+    struct finish_job *job = container_of(op, struct finish_job, job.op);
+    struct log *log = job->log;
+    struct store *store = log->store;
+    if (op->result < 0) {
+        store_fail(store, (int)op->result);
+    } else {
+        struct segment *active = log_active(log);
+        active->offset_entries_settled = job->index.offset_to;
+        active->time_entries_settled = job->index.time_to;
+    }
+    index_task_free(&job->index);
+    free(job->snapshot);
+    free(job->epochs);
+    free(job);
+    log->busy--;
+    store->finishes_out--;
+    store_go_on(store);
+}
+
+static void finish_listed(struct op *op)
+{
+    struct log *log = container_of(op, struct log, open_op);
+    struct store *store = log->store;
+    store->finishes_out--;
+    if (op->result < 0) {
+        store_fail(store, (int)op->result);
+    } else if (!store->offline) {
+        finish_begin(log);
+    }
+    store_go_on(store);
+}
+
+static void finish_some(struct store *store)
+{
+    while (store->finishing && store->finishes_out < FINISHES_MAX && !store->offline) {
+        struct log *log = store->finishing;
+        store->finishing = log->next;
+        if (!must_finish(log)) {
+            continue;
+        }
+        store->finishes_out++;
+        if (log_open(log, &log->open_op, finish_listed)) {
+            store->finishes_out--;
+            finish_begin(log);
+        }
+    }
+}
+
+static void flush_begin(struct store *store)
+{
+    struct flush_job *job = malloc(sizeof(*job));
+    if (!job) {
+        store_fail(store, -ENOMEM);
+        return;
+    }
+    *job = (struct flush_job){.job.run = flush_job_run, .store = store};
+    store->finishes_out++;
+    reactor_job(store->reactor, &job->job, all_flushed);
+}
+
+static void all_flushed(struct op *op)
+{
+    struct flush_job *job = container_of(op, struct flush_job, job.op);
+    struct store *store = job->store;
+    int64_t result = op->result;
+    free(job);
+    store->ballast_fd = -1;
+    store->finishes_out--;
+    if (result < 0) {
+        store_fail(store, (int)result);
+        return;
+    }
+    store->step = STORE_TELLING;
+    for (struct log *log = store->logs; log; log = log->next) {
+        if (log->told_base >= 0) { /* the journal knows it */
+            store_want_state(store, log);
+        }
+    }
+    store_go_on(store);
+}
+
+static void stop_log_fill(struct clean_stop_log *stop, const struct log *log)
+{
+    *stop = (struct clean_stop_log){
+        .log_start = log->log_start,
+        .log_end = log->log_end,
+        .high_watermark = log->high_watermark,
+        .log_start_moved = log->log_start > log->segments[0]->base_offset,
+    };
+    snprintf(stop->name, sizeof(stop->name), "%s", log->name);
+}
+
+static void store_empty(struct store *store)
+{
+    for (struct log *log; (log = store->logs);) {
+        if (has_files(log) && store->stop_logs) {
+            stop_log_fill(&store->stop_logs[store->stop_count++], log);
+        }
+        log_free(log);
+    }
+}
+
+static bool is_anything_out(const struct store *store)
+{
+    bool is_out = store->finishes_out > 0 || store->states_out > 0 || store->settling;
+    for (const struct log *log = store->logs; log && !is_out; log = log->next) {
+        is_out = log->busy > 0 || log->appends_in_flight > 0;
+    }
+    return is_out;
+}
+
+static void close_retry(struct op *op)
+{
+    store_go_on(container_of(op, struct store, retry_timer.op));
+}
+
+static void journal_close_begin(struct store *store)
+{
+    store->step = STORE_CLOSING;
+    journal_close(&store->journal, &store->close_op, journal_is_closed);
+}
+
+static void journal_is_closed(struct op *op)
+{
+    struct store *store = container_of(op, struct store, close_op);
+    store->close_result = op->result < 0 ? op->result : 0;
+    store_empty(store);
+    if (store->ballast_fd >= 0) {
+        segments_close_fds(store, &store->ballast_fd, 1);
+    }
+    store->step = STORE_CLOSED;
+    store_go_on(store);
+}
+
+/* Nothing can be made good any more: wait for what is out, then close. */
+static void close_offline(struct store *store)
+{
+    store->stop_logs = NULL;
+    if (is_anything_out(store)) {
+        timer_start(store->reactor, &store->retry_timer, CLOSE_RETRY_US, close_retry);
+    } else {
+        journal_close_begin(store);
+    }
+}
+
+static void store_step(struct op *op)
+{
+    struct store *store = container_of(op, struct store, step_op);
+    store->is_step_due = false;
+    if (store->offline && store->step < STORE_CLOSING) {
+        close_offline(store);
+        return;
+    }
+    switch (store->step) {
+    case STORE_OPENING:
+        if (store->open_done == store->open_count && states_are_told(store)) {
+            store->step = STORE_OPEN;
+            store_end(store, 0);
+        }
+        break;
+    case STORE_SETTLING:
+        if (write_back_drain(store)) {
+            store->step = STORE_FINISHING;
+            store->finishing = store->logs;
+            store_go_on(store);
+        }
+        break;
+    case STORE_FINISHING:
+        finish_some(store);
+        if (!store->finishing && store->finishes_out == 0 && !store->is_flush_begun) {
+            store->is_flush_begun = true;
+            flush_begin(store);
+        }
+        break;
+    case STORE_TELLING:
+        if (states_are_told(store) && !is_anything_out(store)) {
+            journal_close_begin(store);
+        }
+        break;
+    case STORE_CLOSED:
+        if (store->jobs == 0) {
+            int64_t result = store->close_result < 0 ? store->close_result
+                             : store->offline        ? -EIO
+                                                     : 0;
+            store_deinit(store);
+            store_end(store, result < 0 ? result : store->stop_count);
+        }
+        break;
+    case STORE_CLOSING:
+    case STORE_OPEN:
+        break;
+    }
+}
+
+/* What opening or closing does next, if what it waited for is there. */
+void store_go_on(struct store *store)
+{
+    if (store->op && !store->is_step_due) {
+        store->is_step_due = true;
+        reactor_ready(store->reactor, &store->step_op, store_step);
+    }
+}

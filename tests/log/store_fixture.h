@@ -1,0 +1,278 @@
+/*
+ * store_fixture -- a store on a real reactor and a directory of its own, and logs of which the test
+ * knows every byte.
+ */
+#ifndef TESTS_LOG_STORE_FIXTURE_H
+#define TESTS_LOG_STORE_FIXTURE_H
+
+#include "core/big_endian.h"
+#include "log/store.h"
+#include "tests/core/reactor_fixture.h"
+#include "tests/log/make.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { PLACE_BATCHES_MAX = 20000 };
+
+struct place {
+    struct fixture fixture;
+    struct reactor *reactor;
+    char directory[64];
+    struct store_options options;
+    struct store store;
+    struct op op;
+    bool done;
+    uint64_t random;
+};
+
+static inline uint32_t place_random(struct place *place, uint32_t bound)
+{
+    place->random = place->random * UINT64_C(6364136223846793005) + 1442695040888963407;
+    return (uint32_t)(place->random >> 33) % bound;
+}
+
+static inline void place_op_done(struct op *op)
+{
+    container_of(op, struct place, op)->done = true;
+}
+
+static inline void place_wait(struct place *place)
+{
+    fixture_turn_until(&place->fixture, &place->done);
+    place->done = false;
+}
+
+/* Turns for a while in which nothing is awaited. */
+static inline void place_let_pass(struct place *place, uint64_t us)
+{
+    reactor_turn(place->reactor, false);
+    uint64_t begun_us = reactor_now_us(place->reactor);
+    while (reactor_now_us(place->reactor) - begun_us < us) {
+        reactor_turn(place->reactor, false);
+    }
+}
+
+static inline int64_t place_open(struct place *place, struct log_state **states, uint32_t count)
+{
+    store_open(&place->store, place->reactor, &place->options, states, count, &place->op,
+               place_op_done);
+    place_wait(place);
+    return place->op.result;
+}
+
+static inline void place_init(struct place *place)
+{
+    memset(place, 0, sizeof(*place));
+    fixture_init(&place->fixture, 1, "");
+    place->reactor = &place->fixture.reactors[0];
+    strcpy(place->directory, "/tmp/odradek-test-XXXXXX");
+    cr_assert_not_null(mkdtemp(place->directory));
+    place->random = 1;
+    place->options = (struct store_options){
+        .directory = place->directory,
+        .start = 1,
+        .salt = 4711,
+        .journal_bytes = 8 << 20,
+        .journal_file_bytes = 1 << 20,
+    };
+}
+
+static inline int64_t place_close(struct place *place, struct clean_stop_log *logs)
+{
+    store_close(&place->store, logs, &place->op, place_op_done);
+    place_wait(place);
+    return place->op.result;
+}
+
+static inline void place_deinit(struct place *place)
+{
+    char command[128];
+    snprintf(command, sizeof(command), "rm -rf %s", place->directory);
+    cr_assert_eq(system(command), 0);
+    fixture_deinit(&place->fixture);
+}
+
+/* -- a log and what was appended to it --------------------------------------------------------- */
+
+struct known_batch {
+    struct log_append append;
+    struct known *known;
+    uint8_t *bytes;
+    bool ended;
+};
+
+struct known {
+    struct place *place;
+    struct log *log;
+    struct known_batch *batches; /* [PLACE_BATCHES_MAX] */
+    uint32_t count, ended;
+    bool all_ended;
+};
+
+static const struct log_settings known_settings = {
+    .segment_bytes = 1 << 30,
+    .segment_ms = INT64_MAX,
+    .index_interval_bytes = 4096,
+    .index_bytes_max = 10 << 20,
+};
+
+static inline void known_init(struct known *known, struct place *place, const char *topic,
+                              const struct log_settings *settings)
+{
+    static const uint8_t topic_id[16] = {1, 2, 3};
+    *known = (struct known){.place = place};
+    known->log = store_create_log(&place->store, topic_id, topic, 0, settings, 0);
+    known->batches = calloc(PLACE_BATCHES_MAX, sizeof(*known->batches));
+    cr_assert(known->log && known->batches);
+}
+
+static inline void known_deinit(struct known *known)
+{
+    for (uint32_t i = 0; i < known->count; i++) {
+        free(known->batches[i].bytes);
+    }
+    free(known->batches);
+}
+
+/* A batch of one record with a value of so many bytes. */
+static inline uint8_t *known_bytes(struct place *place, uint32_t value_bytes, int64_t timestamp,
+                                   const struct batch *header, uint32_t *bytes)
+{
+    uint8_t *value = malloc(value_bytes + 1);
+    for (uint32_t i = 0; i < value_bytes; i += 1 + place_random(place, 8)) {
+        value[i] = (uint8_t)place_random(place, 256);
+    }
+    uint8_t *batch = malloc(value_bytes + 200);
+    struct batch_builder builder;
+    batch_build_start(&builder, batch, value_bytes + 200);
+    struct record record = {.timestamp = timestamp, .value = {.data = value, .bytes = value_bytes}};
+    batch_build_record(&builder, &record);
+    *bytes = (uint32_t)batch_build_end(&builder, header);
+    cr_assert_gt(*bytes, 0);
+    free(value);
+    return batch;
+}
+
+static inline void known_ended(struct op *op)
+{
+    struct known_batch *batch = container_of(op, struct known_batch, append.op);
+    batch->ended = true;
+    batch->known->ended++;
+    batch->known->all_ended = batch->known->ended == batch->known->count;
+}
+
+static inline struct known_batch *known_append_as(struct known *known, uint32_t value_bytes,
+                                                  const struct batch *header)
+{
+    cr_assert_lt(known->count, PLACE_BATCHES_MAX);
+    struct known_batch *batch = &known->batches[known->count++];
+    batch->known = known;
+    known->all_ended = false;
+    batch->bytes =
+        known_bytes(known->place, value_bytes, 1000 + known->count, header, &batch->append.bytes);
+    batch->append.batch = batch->bytes;
+    log_append(known->log, &batch->append, known_ended);
+    return batch;
+}
+
+static inline struct known_batch *known_append(struct known *known, uint32_t value_bytes)
+{
+    struct batch header = make_header();
+    return known_append_as(known, value_bytes, &header);
+}
+
+static inline void known_wait(struct known *known)
+{
+    fixture_turn_until(&known->place->fixture, &known->all_ended);
+}
+
+struct known_read {
+    struct known *known;
+    struct log_locate locate;
+    struct log_pin pin;
+    bool done;
+};
+
+static inline void known_located(struct op *op)
+{
+    container_of(op, struct known_read, locate.op)->done = true;
+}
+
+static inline void known_pinned(struct op *op)
+{
+    container_of(op, struct known_read, pin.op)->done = true;
+}
+
+static inline void known_locate(struct known *known, struct known_read *read, int64_t offset,
+                                uint32_t bytes_max)
+{
+    *read = (struct known_read){
+        .known = known, .locate = {.offset = offset, .bytes_max = bytes_max, .whole_first = true}};
+    if (!log_locate(known->log, &read->locate, known_located)) {
+        fixture_turn_until(&known->place->fixture, &read->done);
+    }
+    read->done = false;
+}
+
+static inline int64_t known_pin(struct known *known, struct known_read *read, uint32_t bytes_max)
+{
+    read->pin = (struct log_pin){.segment_base = read->locate.segment_base,
+                                 .position = read->locate.position,
+                                 .bytes_max = bytes_max};
+    if (!log_pin(known->log, &read->pin, known_pinned)) {
+        fixture_turn_until(&known->place->fixture, &read->done);
+    }
+    read->done = false;
+    return read->pin.op.result;
+}
+
+/* Everything that was appended successfully, from `first` on, is read back byte for byte. */
+static inline void known_verify_from(struct known *known, uint32_t first, uint32_t bytes_max)
+{
+    uint32_t next = first;
+    while (next < known->count) {
+        struct known_batch *expected = &known->batches[next];
+        if (expected->append.op.result != 0 || expected->append.duplicate) {
+            next++;
+            continue;
+        }
+        struct known_read read;
+        known_locate(known, &read, expected->append.base_offset, bytes_max);
+        cr_assert_eq(read.locate.op.result, 0, "batch %u: %lld", next,
+                     (long long)read.locate.op.result);
+        cr_assert_geq(read.locate.bytes, expected->append.bytes, "batch %u", next);
+        uint32_t at = 0; /* in the batch */
+        for (uint32_t left = read.locate.bytes; left > 0;) {
+            int64_t got = known_pin(known, &read, left);
+            cr_assert_gt(got, 0, "batch %u: %lld", next, (long long)got);
+            for (int64_t i = 0; i < got;) {
+                expected = &known->batches[next];
+                int64_t piece = expected->append.bytes - at;
+                piece = piece < got - i ? piece : got - i;
+                cr_assert_eq(memcmp(read.pin.data + i, expected->bytes + at, (size_t)piece), 0,
+                             "batch %u differs in its bytes %u..", next, at);
+                at += (uint32_t)piece;
+                i += piece;
+                if (at == expected->append.bytes) {
+                    at = 0;
+                    do {
+                        next++;
+                    } while (next < known->count && (known->batches[next].append.op.result != 0 ||
+                                                     known->batches[next].append.duplicate));
+                }
+            }
+            read.locate.position += (uint32_t)got;
+            left -= (uint32_t)got;
+            log_unpin(&read.pin);
+        }
+    }
+}
+
+static inline void known_verify(struct known *known)
+{
+    known_verify_from(known, 0, 1 << 20);
+}
+
+#endif
