@@ -369,7 +369,12 @@ void reactor_awake(struct reactor *reactor)
 
 bool reactor_turn(struct reactor *reactor, bool may_sleep)
 {
+    uint64_t begun_us = reactor->now_us;
     reactor_awake(reactor);
+    if (reactor->turned) { /* the turn before, up to this one */
+        metric_observe(&reactor->metrics, HISTOGRAM_TURN_US, reactor->now_us - begun_us);
+    }
+    reactor->turned = true;
     uint64_t sleep_us = may_sleep ? reactor_sleep_us(reactor) : 0;
     if (sleep_us) {
         atomic_store(&reactor->mailroom.sleeping, true);

@@ -168,6 +168,7 @@ struct reactor {
     struct op_queue ready;
     struct op_queue background;
     struct mailroom mailroom;
+    bool turned; /* at least once */
     bool stopping;
 };
 

@@ -144,6 +144,13 @@ void writer_hole(struct writer *writer, uint32_t bytes, void *name)
     writer->bytes_before += bytes;
 }
 
+/* The next byte asks for a chunk, and gets none. */
+static void writer_fail(struct writer *writer)
+{
+    writer->failed = true;
+    writer->end = writer->at;
+}
+
 static bool writer_open_chunk(struct writer *writer)
 {
     size_t left = writer->taken < writer->taken_max ? writer->taken_max - writer->taken : 0;
@@ -163,8 +170,7 @@ static bool writer_open_chunk(struct writer *writer)
         chunk = writer->memory->take(writer->memory, wish, &granted);
     }
     if (!chunk) {
-        writer->failed = true;
-        writer->end = writer->at;
+        writer_fail(writer);
         return false;
     }
     chunk->next = writer->chunks;
@@ -203,7 +209,10 @@ static void writer_length(struct writer *writer, bool compact, int32_t bytes)
 
 void writer_string_or_null(struct writer *writer, struct view view)
 {
-    assert(view.bytes <= INT16_MAX);
+    if (view.bytes > INT16_MAX) {
+        writer_fail(writer);
+        return;
+    }
     writer_int16(writer, (int16_t)view.bytes);
     writer_view(writer, view);
 }
@@ -216,7 +225,10 @@ void writer_string(struct writer *writer, struct view view)
 
 void writer_compact_string_or_null(struct writer *writer, struct view view)
 {
-    assert(view.bytes <= INT16_MAX);
+    if (view.bytes > INT16_MAX) {
+        writer_fail(writer);
+        return;
+    }
     writer_length(writer, true, view.bytes);
     writer_view(writer, view);
 }

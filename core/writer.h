@@ -175,7 +175,8 @@ void writer_view(struct writer *writer, struct view view);
 /* Leave a hole of so many bytes, to be filled by whoever sends. name: found again in the piece. */
 void writer_hole(struct writer *writer, uint32_t bytes, void *name);
 
-/* Length and bytes. Null is only for those that say so: elsewhere it is our bug. */
+/* Length and bytes. Null is only for those that say so: elsewhere it is our bug. A string of more
+ * than INT16_MAX bytes fails the writer, since a stranger may have a hand in what we say to him. */
 void writer_string(struct writer *writer, struct view view);
 void writer_string_or_null(struct writer *writer, struct view view);
 void writer_compact_string(struct writer *writer, struct view view);

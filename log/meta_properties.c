@@ -1,5 +1,7 @@
 #include "log/meta_properties.h"
 
+#include "core/properties.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -7,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FILE_BYTES_MAX = 16 << 10, PATH_BYTES_MAX = 4096, VALUE_BYTES = 128 };
+enum { FILE_BYTES_MAX = 16 << 10, PATH_BYTES_MAX = 4096 };
 
 static int path_of(char path[PATH_BYTES_MAX], const char *directory, const char *name)
 {
@@ -32,28 +34,6 @@ static bool parse_number(const char *text, int base, uint64_t max, uint64_t *num
 }
 
 /* -- reading ----------------------------------------------------------------------------------- */
-
-/* One side of a property, up to an unescaped '=' or ':' or the line's end; backslashes go. */
-static bool take_text(const char **line, char text[VALUE_BYTES], bool is_key)
-{
-    const char *at = *line;
-    size_t count = 0;
-    while (*at != '\0' && !(is_key && (*at == '=' || *at == ':'))) {
-        if (*at == '\\' && at[1] != '\0') {
-            at++;
-        }
-        if (count == VALUE_BYTES - 1) {
-            return false;
-        }
-        text[count++] = *at++;
-    }
-    while (count > 0 && (text[count - 1] == ' ' || text[count - 1] == '\r')) {
-        count--;
-    }
-    text[count] = '\0';
-    *line = at;
-    return true;
-}
 
 static bool set_id(char id[META_ID_BYTES], const char *value)
 {
@@ -100,35 +80,23 @@ static bool set_property(struct meta_properties *meta, const char *key, const ch
     return true; /* somebody else's */
 }
 
-static bool parse_line(struct meta_properties *meta, const char *line)
+static int parse(struct meta_properties *meta, const char *text, size_t bytes)
 {
-    line += strspn(line, " \t\r");
-    if (*line == '\0' || *line == '#' || *line == '!') {
-        return true;
+    struct properties properties;
+    int error = properties_init(&properties, text, bytes);
+    if (error) {
+        return error;
     }
-    char key[VALUE_BYTES], value[VALUE_BYTES];
-    if (!take_text(&line, key, true)) {
-        return false;
-    }
-    line += *line != '\0';
-    line += strspn(line, " \t");
-    return take_text(&line, value, false) && set_property(meta, key, value);
-}
-
-static bool parse(struct meta_properties *meta, char *text)
-{
     *meta = (struct meta_properties){.node_id = -1};
-    for (char *line = text, *next; line; line = next) {
-        next = strchr(line, '\n');
-        if (next) {
-            *next++ = '\0';
-        }
-        if (!parse_line(meta, line)) {
-            return false;
-        }
+    bool good = true;
+    enum properties_next next = PROPERTIES_ENTRY;
+    while (good && (next = properties_read(&properties)) == PROPERTIES_ENTRY) {
+        good = set_property(meta, properties.key, properties.value);
     }
-    return meta->version > 0 && meta->node_id >= 0 && meta->cluster_id[0] != '\0' &&
-           (meta->version != META_VERSION_OURS || meta->format > 0);
+    properties_deinit(&properties);
+    good = good && next == PROPERTIES_END && meta->version > 0 && meta->node_id >= 0 &&
+           meta->cluster_id[0] != '\0' && (meta->version != META_VERSION_OURS || meta->format > 0);
+    return good ? 0 : -EBADMSG;
 }
 
 int meta_properties_read(struct meta_properties *meta, struct files *files, const char *directory)
@@ -142,9 +110,9 @@ int meta_properties_read(struct meta_properties *meta, struct files *files, cons
     if (bytes < 0) {
         return (int)bytes;
     }
-    bool good = parse(meta, text);
+    error = parse(meta, text, (size_t)bytes);
     free(text);
-    return good ? 0 : -EBADMSG;
+    return error;
 }
 
 /* -- writing ----------------------------------------------------------------------------------- */

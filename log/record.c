@@ -72,9 +72,12 @@ bool records_next(struct records *records, struct record *record)
     }
     records->records_left--;
     struct view bytes = cursor_view(&records->cursor, cursor_varint32(&records->cursor));
-    struct cursor body;
-    cursor_init(&body, bytes.data, view_is_null(bytes) ? 0 : (size_t)bytes.bytes);
-    records->broken = view_is_null(bytes) || !read_body(records, &body, record);
+    records->broken = true;
+    if (!view_is_null(bytes)) {
+        struct cursor body;
+        cursor_init(&body, bytes.data, (size_t)bytes.bytes);
+        records->broken = !read_body(records, &body, record);
+    }
     return !records->broken;
 }
 

@@ -430,14 +430,6 @@ static int finish_drop(struct recovering *at, const struct log_state *dropped)
                                      : restore_remove_directory(&at->restore, dropped->name);
 }
 
-/* topic-partition */
-static bool names_a_partition(const char *name)
-{
-    const char *dash = strrchr(name, '-');
-    return dash && dash > name && dash[1] != '\0' &&
-           strspn(dash + 1, "0123456789") == strlen(dash + 1);
-}
-
 static bool ends_with(const char *text, const char *end)
 {
     size_t bytes = strlen(text), end_bytes = strlen(end);
@@ -457,7 +449,7 @@ static int remove_strays(struct recovering *at)
         }
         if (ends_with(name, "-delete")) {
             error = restore_remove_directory(&at->restore, name);
-        } else if (names_a_partition(name)) {
+        } else if (state_name_is_good(name)) {
             int blank = restore_is_blank(&at->restore, name);
             if (blank == 1) {
                 error = restore_remove_directory(&at->restore, name);

@@ -20,18 +20,13 @@ enum {
 bool state_name_is_good(const char *name)
 {
     size_t bytes = strlen(name);
-    if (bytes == 0 || bytes > LOG_NAME_BYTES_MAX || name[0] == '.') {
+    const char *dash = strrchr(name, '-');
+    if (bytes > LOG_NAME_BYTES_MAX || !dash || dash == name || dash[1] == '\0' ||
+        strspn(dash + 1, "0123456789") != strlen(dash + 1)) {
         return false;
     }
-    for (size_t i = 0; i < bytes; i++) {
-        char c = name[i];
-        bool good = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                    c == '.' || c == '_' || c == '-';
-        if (!good) {
-            return false;
-        }
-    }
-    return true;
+    return strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") ==
+           bytes;
 }
 
 uint32_t state_bytes(const struct log_state *state)

@@ -47,7 +47,7 @@ void state_encode(const struct log_state *state, void *buffer);
 [[nodiscard]] int state_decode(struct log_state *state, const void *bytes, uint32_t count);
 void state_deinit(struct log_state *state);
 
-/* A name that may be a partition's directory: one step of a path, and none of ours or Kafka's. */
+/* topic-partition, in the characters that Kafka allows: one step of a path, and never "." or "..". */
 [[nodiscard]] bool state_name_is_good(const char *name);
 
 #endif

@@ -1,39 +1,48 @@
 /*
- * listener -- a listening socket: accepts, and hands each connection to the least loaded core.
+ * listener -- one listening socket, on one core, for all of them.
  *
- *      core 0: accept --> which server has the fewest? --mail--> server_adopt there
+ *      accept --> the core with the fewest connections --mail--> server_adopt there
  *
- * The counts that it decides by are its own: raised when it hands one over, lowered when the server
- * says by mail that one has gone. Out of descriptors (EMFILE): it gives up a spare one to accept
- * and close, so that the peer is told, then pauses for a while; it never spins.
- * Lives on the reactor that opened it.
+ * The counts it decides by are read from those cores as they change: a stale one costs nothing.
+ * A new connection changes core before its first byte is read. At max.connections, and when the
+ * process has no descriptor left, accepting pauses; who comes meanwhile waits in the backlog.
+ * Lives on the accepting core.
  */
 #ifndef NET_LISTENER_H
 #define NET_LISTENER_H
 
 #include "net/connection.h"
 
+enum { LISTENER_HANDOVERS = 64 /* on their way to other cores; then accepting waits for them */ };
+
 struct listener {
     struct reactor *reactor;
-    struct server **servers; /* [servers_count], one per core, in the order of the cores */
-    uint32_t servers_count;
-    uint32_t connections_max; /* of all cores together */
-    int fd;
+    uint32_t connections_max; /* max.connections, of the whole broker */
 
     /* listener.c only */
+    struct server **servers; /* [servers_count], one for each core; outlive the listener */
+    uint32_t servers_count;
+    int fd;
     struct op accept;
+    bool accepting;
     struct timer pause;
-    bool closing;
-    struct op *closed;
-    op_fn *closed_then;
+    bool stopping;
+    struct op *stopped;
+    op_fn *stopped_then;
+    struct listener_handover {
+        struct op op;
+        struct listener *listener;
+        struct server *server;
+        int fd;
+    } handovers[LISTENER_HANDOVERS];
+    uint32_t handovers_out;
+    struct op_queue handovers_idle;
 };
 
-/* Binds, listens and begins to accept. address: port 0 becomes the one that was bound.
- * 0 or -errno; then there is nothing to be closed. */
+/* address: port 0 becomes the one that was given. 0 or -errno. */
 [[nodiscard]] int listener_open(struct listener *listener, struct reactor *reactor,
                                 struct listen_address *address, struct server **servers,
                                 uint32_t servers_count, uint32_t connections_max);
-/* Accepts no more. */
 void listener_close(struct listener *listener, struct op *op, op_fn *then);
 
 #endif

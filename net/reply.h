@@ -5,27 +5,33 @@
  *      named                                ^ 1 MiB of segment 0      ^ 3 KiB of segment 5000
  *
  * The head is written by the codec (core/writer.h), which notes where named bytes belong. When the
- * reply's turn comes its bytes go out in order; of the named ones at most one piece is pinned at a
- * time, asked for by `pin` when it is about to be sent and returned by `unpin` when it has been.
+ * reply's turn comes its bytes go out in order. The named ones are pinned piece by piece, at most
+ * REPLY_PIECE_BYTES_MAX of them at a time per connection: asked for by `pin` when they are about to
+ * be sent, returned by `unpin` when they have been. Several small replies leave in one send.
  */
 #ifndef NET_REPLY_H
 #define NET_REPLY_H
 
-#include "core/op.h"
+#include "core/reactor.h"
 #include "core/writer.h"
 
 struct connection;
 
-enum { REPLY_PIECE_BYTES_MAX = 256 << 10 };
+enum {
+    REPLY_PIECE_BYTES_MAX = 256 << 10, /* pinned at a time: what the kernel takes in one go */
+    REPLY_PIECES_MAX = 8,              /* and in how many pieces: small partitions side by side */
+};
 
 /* A piece of named bytes, on its way to the socket.
  *   result   bytes at data (1 to bytes_max), or < 0: they are gone, and the connection is closed */
 struct reply_piece {
     struct op op;
-    uint32_t named;    /* which of the writer's holes */
+    struct reply *reply;
+    void *name;        /* of the hole, as the writer was told */
     uint32_t position; /* in it */
     uint32_t bytes_max;
     const uint8_t *data;
+    void *held; /* for whoever pins */
 };
 
 struct reply {
@@ -40,14 +46,53 @@ struct reply {
     /* net/ only */
     struct connection *connection;
     struct reply *next;
+    struct op *turn; /* runs when all replies before this one are done */
     bool ready;
+    bool skipped;
 };
 
 /* Takes the reply's place in the order of its connection. In the request's handler, at once. */
 void reply_init(struct reply *reply, struct connection *connection);
-/* It may go out when those before it have. */
+
+/* All replies before this one are done. If not, false: `then` runs when they are, or when the
+ * connection closes. */
+[[nodiscard]] bool reply_await_turn(struct reply *reply, struct op *op, op_fn *then);
+
+/* It may go out when those before it have. `done` runs later. */
 void reply_ready(struct reply *reply);
 /* Nothing is to be sent for it (acks=0). */
 void reply_skip(struct reply *reply);
+
+/* -- for connection.c ---------------------------------------------------------------------------- */
+
+struct output {          /* a connection's way out */
+    struct reply *first; /* unanswered, in order */
+    struct reply *last;
+    uint32_t replies_count;
+
+    /* reply.c only */
+    struct op flush; /* so that what gets ready in one turn leaves in one send */
+    bool flush_due;
+    bool sending;
+    bool pinning; /* a pin has not come home yet */
+    struct send send;
+    struct iovec iov[SEND_IOV_MAX];
+    struct reply_piece pieces[REPLY_PIECES_MAX]; /* pinned until the send has ended */
+    uint32_t pieces_count;
+    uint32_t pieces_bytes;
+    uint64_t send_bytes;
+    struct output_place {    /* up to where all is sent, or in iov */
+        struct reply *reply; /* NULL: before the first one */
+        struct writer_piece *piece;
+        bool in_hole; /* the piece's own bytes are gathered */
+        uint32_t hole_position;
+    } gathered;
+};
+
+void output_init(struct output *output);
+/* Later in this turn: send what is ready, or when the connection closes let it end. */
+void output_flush(struct connection *connection);
+/* No op is away and no reply is left. */
+bool output_is_home(const struct output *output);
 
 #endif

@@ -103,7 +103,7 @@ Test(files, are_listed_in_the_order_of_their_names)
     cr_assert_eq(files_make_directory(&files, in_folder("b")), 0);
     cr_assert_eq(files_make_directory(&files, in_folder("b")), -EEXIST);
     for (char name[3] = "c0"; name[1] <= '9'; name[1]++) {
-        cr_assert_eq(files_replace_whole(&files, in_folder(name), name, name[1] - '0'), 0);
+        cr_assert_eq(files_replace_whole(&files, in_folder(name), "0123456789", name[1] - '0'), 0);
     }
     cr_assert_eq(files_replace_whole(&files, in_folder("a"), "abc", 3), 0);
     cr_assert_eq(files_list(&files, folder, &entries), 12);

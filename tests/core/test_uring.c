@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Each flow is tried with all features found, and with all of them hidden. */
@@ -490,5 +492,125 @@ Test(uring, sleeps_until_the_timer_and_turns_for_nothing_else)
     cr_assert_geq(reactor_now_us(reactor) - begun_us, 150 * 1000);
     cr_assert_leq(metric_value(&reactor->metrics, METRIC_TURNS) - turns, 6);
     fixture_deinit(fixture);
+    free(fixture);
+}
+
+static void stop_there(struct op *op)
+{
+    struct traveller *traveller = container_of(op, struct traveller, op);
+    reactor_stop(&traveller->fixture->reactors[traveller->at]);
+}
+
+Test(uring, costs_nothing_while_idle)
+{
+    struct fixture *fixture = calloc(1, sizeof(*fixture));
+    fixture_init(fixture, 2, "");
+    struct reactor *idle = &fixture->reactors[1];
+    pthread_t thread;
+    pthread_create(&thread, NULL, loop, idle);
+    const struct timespec settling = {.tv_nsec = 50 * 1000 * 1000};
+    const struct timespec watching = {.tv_nsec = 300 * 1000 * 1000};
+    nanosleep(&settling, NULL);
+    uint64_t turns = metric_value(&idle->metrics, METRIC_TURNS);
+    nanosleep(&watching, NULL);
+    cr_assert_eq(metric_value(&idle->metrics, METRIC_TURNS), turns, "not one turn");
+
+    struct traveller traveller = {.fixture = fixture, .at = 1};
+    reactor_run(&fixture->reactors[0], idle, &traveller.op, stop_there);
+    reactor_turn(&fixture->reactors[0], false); /* announces it ... */
+    reactor_turn(&fixture->reactors[0], false); /* ... and submits the wake-up */
+    pthread_join(thread, NULL);
+    fixture_deinit(fixture);
+    free(fixture);
+}
+
+/* -- at a limit -------------------------------------------------------------------------------- */
+
+Test(uring, says_so_when_there_is_no_descriptor_for_a_connection)
+{
+    struct fixture *fixture = calloc(1, sizeof(*fixture));
+    fixture_init(fixture, 1, "");
+    struct reactor *reactor = &fixture->reactors[0];
+    struct listen_address address = {.host = "::1"};
+    int listener = reactor_listen(reactor, &address);
+    if (listener == -EADDRNOTAVAIL || listener == -EAFNOSUPPORT) {
+        cr_skip_test("no IPv6 here");
+    }
+    cr_assert_geq(listener, 0);
+    struct sockaddr_in6 to = {.sin6_family = AF_INET6,
+                              .sin6_port = htons(address.port),
+                              .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    int client = socket(AF_INET6, SOCK_STREAM, 0);
+    cr_assert_eq(connect(client, (struct sockaddr *)&to, sizeof(to)), 0);
+    struct rlimit limit = {client + 1, client + 1};
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    struct flag accepted = {.done = false};
+    reactor_accept(reactor, listener, &accepted.op, flag_set);
+    fixture_turn_until(fixture, &accepted.done);
+    cr_assert_eq(accepted.op.result, -EMFILE);
+    fixture_deinit(fixture);
+    free(fixture);
+}
+
+Test(uring, refuses_addresses_it_cannot_use)
+{
+    struct fixture *fixture = calloc(1, sizeof(*fixture));
+    fixture_init(fixture, 1, "");
+    struct reactor *reactor = &fixture->reactors[0];
+    struct listen_address name = {.host = "localhost"};
+    cr_assert_eq(reactor_listen(reactor, &name), -EINVAL, "names are for others to look up");
+    struct listen_address first = {.host = "127.0.0.1"};
+    int listener = reactor_listen(reactor, &first);
+    struct listen_address again = first;
+    cr_assert_eq(reactor_listen(reactor, &again), -EADDRINUSE);
+    struct listen_address elsewhere = {.host = "192.0.2.1", .port = 1};
+    cr_assert_eq(reactor_listen(reactor, &elsewhere), -EADDRNOTAVAIL);
+    reactor_close(reactor, listener);
+    fixture_deinit(fixture);
+    free(fixture);
+}
+
+/* -- ending ------------------------------------------------------------------------------------ */
+
+static bool receive_ended;
+
+static void receive_end_note(struct op *op)
+{
+    receive_ended = true;
+}
+
+Test(uring, brings_a_pending_accept_and_receive_home_at_shutdown)
+{
+    struct fixture *fixture = calloc(1, sizeof(*fixture));
+    for (uint32_t i = 0; i < MASKS; i++) {
+        fixture_init(fixture, 1, masks[i]);
+        struct reactor *reactor = &fixture->reactors[0];
+        struct listen_address address = {.host = "127.0.0.1"};
+        int listener = reactor_listen(reactor, &address);
+        struct flag accepted = {.done = false};
+        reactor_accept(reactor, listener, &accepted.op, flag_set);
+        int client = connect_to(address.port);
+        fixture_turn_until(fixture, &accepted.done);
+        int served = accepted.op.result;
+
+        struct receive waiting = {.fd = served};
+        struct flag stopped = {.done = false};
+        reactor_accept(reactor, listener, &stopped.op, flag_set);
+        receive_ended = false;
+        reactor_receive(reactor, &waiting, receive_end_note);
+        reactor_turn(reactor, false);
+        reactor_turn(reactor, false);
+        cr_assert_not(receive_ended);
+        reactor_shutdown(reactor, served);
+        reactor_shutdown(reactor, listener);
+        fixture_turn_until(fixture, &receive_ended);
+        cr_assert_leq(waiting.op.result, 0);
+        fixture_turn_until(fixture, &stopped.done);
+        cr_assert_lt(stopped.op.result, 0);
+        reactor_close(reactor, served);
+        reactor_close(reactor, listener);
+        close(client);
+        fixture_deinit(fixture);
+    }
     free(fixture);
 }

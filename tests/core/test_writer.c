@@ -192,6 +192,21 @@ Test(writer, fails_for_good_past_its_limit)
     cr_assert_not(writer_finish(&writer));
 }
 
+Test(writer, fails_on_a_string_longer_than_a_string_can_be)
+{
+    static char text[INT16_MAX + 1];
+    writer_string(&writer, view_of(text, INT16_MAX));
+    writer_compact_string(&writer, view_of(text, INT16_MAX));
+    cr_assert(writer_finish(&writer));
+    writer_string(&writer, view_of(text, INT16_MAX + 1));
+    cr_assert_not(writer_finish(&writer));
+
+    writer_give_all(&writer);
+    writer_compact_string(&writer, view_of(text, INT16_MAX + 1));
+    writer_int8(&writer, 1);
+    cr_assert_not(writer_finish(&writer));
+}
+
 Test(writer, measures_without_memory)
 {
     static char name = 'x';

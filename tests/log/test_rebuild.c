@@ -183,7 +183,7 @@ Test(rebuild, takes_records_larger_than_its_windows)
     uint8_t *value = malloc(VALUE_BYTES), *bytes = malloc(BATCH_BYTES_MAX);
     uint8_t *packed = malloc(BATCH_BYTES_MAX), *plain = malloc(BATCH_BYTES_MAX);
     for (int i = 0; i < VALUE_BYTES; i++) {
-        value[i] = (uint8_t)(i * i >> 7);
+        value[i] = (uint8_t)((unsigned)i * (unsigned)i >> 7);
     }
     struct batch_builder builder;
     batch_build_start(&builder, bytes, BATCH_BYTES_MAX);

@@ -1,0 +1,74 @@
+/*
+ * list -- things in a row that can leave it from anywhere: a ring of links through its head.
+ *
+ *      list <-> link <-> link <-> link <-> list
+ *
+ * The link is embedded in what is listed. A link that is in no list points to itself.
+ */
+#ifndef CORE_LIST_H
+#define CORE_LIST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct link {
+    struct link *next;
+    struct link *previous;
+};
+
+struct list {
+    struct link head;
+};
+
+static inline void link_init(struct link *link)
+{
+    link->next = link;
+    link->previous = link;
+}
+
+static inline bool link_is_listed(const struct link *link)
+{
+    return link->next != link;
+}
+
+/* Out of its list, if it is in one. */
+static inline void link_remove(struct link *link)
+{
+    link->next->previous = link->previous;
+    link->previous->next = link->next;
+    link_init(link);
+}
+
+static inline void list_init(struct list *list)
+{
+    link_init(&list->head);
+}
+
+static inline bool list_is_empty(const struct list *list)
+{
+    return !link_is_listed(&list->head);
+}
+
+/* At the end; out of where it was before. */
+static inline void list_push(struct list *list, struct link *link)
+{
+    link_remove(link);
+    link->previous = list->head.previous;
+    link->next = &list->head;
+    link->previous->next = link;
+    list->head.previous = link;
+}
+
+/* NULL: the list is empty. */
+static inline struct link *list_first(const struct list *list)
+{
+    return list_is_empty(list) ? NULL : list->head.next;
+}
+
+/* The one behind `link`; NULL at the end. */
+static inline struct link *list_next(const struct list *list, const struct link *link)
+{
+    return link->next == &list->head ? NULL : link->next;
+}
+
+#endif
