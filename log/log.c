@@ -343,7 +343,7 @@ void log_unwatch(struct log_watch *watch)
 void log_has_news(struct log *log)
 {
     struct store *store = log->store;
-    if (!log->watches || link_is_in(&log->news_link)) {
+    if (!log->watches || link_is_listed(&log->news_link)) {
         return;
     }
     list_push(&store->news, &log->news_link);
@@ -356,7 +356,7 @@ void log_has_news(struct log *log)
 static void news_told(struct op *op)
 {
     struct store *store = container_of(op, struct store, news_op);
-    struct link *last = store->news.ends.previous; /* what comes meanwhile is for the next turn */
+    struct link *last = store->news.head.previous; /* what comes meanwhile is for the next turn */
     store->is_news_due = false;
     for (struct link *link; (link = list_first(&store->news));) {
         struct log *log = container_of(link, struct log, news_link);

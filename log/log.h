@@ -14,11 +14,11 @@
 #ifndef LOG_LOG_H
 #define LOG_LOG_H
 
+#include "core/list.h"
 #include "core/reactor.h"
 #include "log/batch.h"
 #include "log/epochs.h"
 #include "log/journal.h"
-#include "log/list.h"
 #include "log/producers.h"
 #include "log/refusal.h"
 #include "log/segment.h"

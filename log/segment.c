@@ -54,7 +54,7 @@ static uint64_t indexes_bytes(const struct segment *segment)
 static void segment_unload(struct segment *segment)
 {
     struct store *store = segment->log->store;
-    if (link_is_in(&segment->load_link)) {
+    if (link_is_listed(&segment->load_link)) {
         store->loaded_bytes -= indexes_bytes(segment);
         link_remove(&segment->load_link);
     }
@@ -109,8 +109,8 @@ void segments_close_some(struct store *store)
     }
     int fds[CLOSE_JOB_FDS];
     uint32_t count = 0;
-    struct link *link = store->fds.ends.next;
-    while (link != &store->fds.ends && count < CLOSE_JOB_FDS &&
+    struct link *link = store->fds.head.next;
+    while (link != &store->fds.head && count < CLOSE_JOB_FDS &&
            store->fds_count > store->options.fds_max) {
         struct segment *segment = container_of(link, struct segment, fd_link);
         link = link->next;
@@ -212,7 +212,7 @@ bool segment_load(struct segment *segment, struct op *op, op_fn *then)
 {
     struct store *store = segment->log->store;
     if (segment->is_loaded) {
-        if (link_is_in(&segment->load_link)) {
+        if (link_is_listed(&segment->load_link)) {
             list_push(&store->loaded, &segment->load_link);
         }
         return true;

@@ -19,8 +19,8 @@
 #ifndef LOG_SEGMENT_H
 #define LOG_SEGMENT_H
 
+#include "core/list.h"
 #include "core/reactor.h"
-#include "log/list.h"
 #include "log/offset_index.h"
 #include "log/tail.h"
 #include "log/time_index.h"

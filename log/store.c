@@ -223,7 +223,7 @@ static void resume_go_on(struct op *op)
         struct log *log = container_of(link, struct log, wait_link);
         link_remove(link);
         append_pump(log);
-        if (link_is_in(link)) {
+        if (link_is_listed(link)) {
             return; /* it waits again; so would the others */
         }
     }

@@ -16,10 +16,10 @@
 #ifndef LOG_STORE_H
 #define LOG_STORE_H
 
+#include "core/list.h"
 #include "core/reactor.h"
 #include "log/clean_stop.h"
 #include "log/journal.h"
-#include "log/list.h"
 #include "log/log.h"
 #include "log/recovery.h"
 #include "log/tail.h"

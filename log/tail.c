@@ -42,8 +42,8 @@ void tail_init(struct tail *tail, struct reactor *reactor)
 
 static void tail_sweep(struct tail *tail)
 {
-    struct link *link = tail->retired.ends.next;
-    while (link != &tail->retired.ends) {
+    struct link *link = tail->retired.head.next;
+    while (link != &tail->retired.head) {
         struct chunk *chunk = container_of(link, struct chunk, link);
         link = link->next;
         if (!chunk_is_read(chunk)) {
@@ -77,8 +77,8 @@ static void chunks_forget(struct chunks *chunks, struct chunk *chunk)
 /* Drops one cached chunk that nobody reads. False: there is none. */
 static bool tail_evict(struct tail *tail)
 {
-    struct link *link = tail->cached.ends.next;
-    while (link != &tail->cached.ends) {
+    struct link *link = tail->cached.head.next;
+    while (link != &tail->cached.head) {
         struct chunk *chunk = container_of(link, struct chunk, link);
         if (!chunk_is_read(chunk)) {
             chunks_forget(chunk->chunks, chunk);
@@ -191,7 +191,7 @@ static struct chunk *chunks_enlarge(struct chunks *chunks, struct tail *tail, st
     if (bytes > CHUNK_BYTES_MAX) {
         bytes = CHUNK_BYTES_MAX;
     }
-    assert(!link_is_in(&small->link)); /* not to be evicted to make room for itself */
+    assert(!link_is_listed(&small->link)); /* not to be evicted to make room for itself */
     struct chunk *large = chunk_new(tail, small->position, bytes);
     if (!large) {
         return NULL;
@@ -219,7 +219,7 @@ bool chunks_reserve(struct chunks *chunks, struct tail *tail, uint32_t position,
     uint32_t end = position + bytes;
     bool is_cached = false;
     if (last && last->position + last->used == position) {
-        is_cached = link_is_in(&last->link);
+        is_cached = link_is_listed(&last->link);
         link_remove(&last->link); /* about to hold unsettled bytes: not to be evicted meanwhile */
         if (last->capacity < FILE_BLOCK_BYTES && last->position + last->capacity < end) {
             struct chunk *large = chunks_enlarge(chunks, tail, last, end - last->position);
@@ -307,7 +307,7 @@ struct chunk *chunks_find(const struct chunks *chunks, uint32_t position)
 void chunks_settled(struct chunks *chunks, struct tail *tail, uint32_t position)
 {
     uint32_t i = chunks->end;
-    while (i > chunks->first && !link_is_in(&chunks->at[i - 1]->link)) {
+    while (i > chunks->first && !link_is_listed(&chunks->at[i - 1]->link)) {
         i--; /* those before it were settled earlier */
     }
     for (; i < chunks->end; i++) {

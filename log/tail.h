@@ -20,8 +20,8 @@
 #ifndef LOG_TAIL_H
 #define LOG_TAIL_H
 
+#include "core/list.h"
 #include "core/reactor.h"
-#include "log/list.h"
 
 #include <stdatomic.h>
 

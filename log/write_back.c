@@ -372,11 +372,11 @@ static void idle_passed(struct op *op)
     uint64_t now_us = reactor_now_us(store->reactor);
     uint64_t idle_us = store->options.idle_us;
     uint32_t pressed = 0;
-    struct link *link = store->unsettled.ends.next;
+    struct link *link = store->unsettled.head.next;
     if (store->offline || store->stopping) {
         return;
     }
-    for (; link != &store->unsettled.ends && pressed < IDLE_PER_TURN; link = link->next) {
+    for (; link != &store->unsettled.head && pressed < IDLE_PER_TURN; link = link->next) {
         struct log *log = container_of(link, struct log, unsettled_link);
         if (now_us - log->appended_us < idle_us) {
             break;
@@ -385,7 +385,7 @@ static void idle_passed(struct op *op)
         pressed++;
     }
     settle_maybe(store);
-    if (link != &store->unsettled.ends || pressed > 0) {
+    if (link != &store->unsettled.head || pressed > 0) {
         timer_start(store->reactor, &store->idle_timer, idle_us / 2, idle_passed);
     }
 }
@@ -544,8 +544,8 @@ static void settle_maybe(struct store *store)
         return;
     }
     uint32_t count = 0;
-    for (struct link *link = store->settle_pending.ends.next;
-         link != &store->settle_pending.ends && count < SETTLE_SEGMENTS_MAX; link = link->next) {
+    for (struct link *link = store->settle_pending.head.next;
+         link != &store->settle_pending.head && count < SETTLE_SEGMENTS_MAX; link = link->next) {
         count++;
     }
     store->is_settle_wanted = count == SETTLE_SEGMENTS_MAX;
