@@ -531,17 +531,9 @@ Test(uring, says_so_when_there_is_no_descriptor_for_a_connection)
     struct fixture *fixture = calloc(1, sizeof(*fixture));
     fixture_init(fixture, 1, "");
     struct reactor *reactor = &fixture->reactors[0];
-    struct listen_address address = {.host = "::1"};
+    struct listen_address address = {.host = "127.0.0.1"};
     int listener = reactor_listen(reactor, &address);
-    if (listener == -EADDRNOTAVAIL || listener == -EAFNOSUPPORT) {
-        cr_skip_test("no IPv6 here");
-    }
-    cr_assert_geq(listener, 0);
-    struct sockaddr_in6 to = {.sin6_family = AF_INET6,
-                              .sin6_port = htons(address.port),
-                              .sin6_addr = IN6ADDR_LOOPBACK_INIT};
-    int client = socket(AF_INET6, SOCK_STREAM, 0);
-    cr_assert_eq(connect(client, (struct sockaddr *)&to, sizeof(to)), 0);
+    int client = connect_to(address.port);
     struct rlimit limit = {client + 1, client + 1};
     cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
     struct flag accepted = {.done = false};
@@ -565,6 +557,10 @@ Test(uring, refuses_addresses_it_cannot_use)
     cr_assert_eq(reactor_listen(reactor, &again), -EADDRINUSE);
     struct listen_address elsewhere = {.host = "192.0.2.1", .port = 1};
     cr_assert_eq(reactor_listen(reactor, &elsewhere), -EADDRNOTAVAIL);
+    struct listen_address six = {.host = "::1"};
+    int other = reactor_listen(reactor, &six);
+    cr_assert(other == -EADDRNOTAVAIL || other == -EAFNOSUPPORT || other >= 0);
+    cr_assert_eq(other >= 0, six.port != 0);
     reactor_close(reactor, listener);
     fixture_deinit(fixture);
     free(fixture);
