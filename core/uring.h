@@ -35,6 +35,10 @@ struct uring_options {
 /* After the loop has ended. What is pending is dropped, a job that runs is waited for. */
 void uring_detach(struct reactor *reactor);
 
+/* Run `then(op)` on the reactor. From any thread, also one that is no reactor's: the one that waits
+ * for signals, the one that serves HTTP. Costs a lock and a system call. */
+void uring_post(struct reactor *target, struct op *op, op_fn *then);
+
 /* -- uring*.c only ----------------------------------------------------------------------------- */
 
 enum uring_tag {              /* what a completion is */
@@ -62,7 +66,7 @@ struct uring_jobs {
     pthread_mutex_t mutex;
     pthread_cond_t begun;
     struct op_queue waiting; /* under mutex, as all below */
-    struct op_queue ended;
+    struct op_queue ended;   /* also what was posted */
     bool stopping;
 };
 

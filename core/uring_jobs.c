@@ -3,7 +3,7 @@
  *
  *      reactor                                     helper
  *      waiting --(mutex, condition)--------------> run
- *      then   <--(eventfd in the ring)------------ ended
+ *      then   <--(eventfd in the ring)------------ ended <-- uring_post, from any thread
  */
 #define _GNU_SOURCE
 #include "core/uring.h"
@@ -55,7 +55,7 @@ static void *jobs_run(void *argument)
         op->result = job->run(job, &jobs->files);
         pthread_mutex_lock(&jobs->mutex);
         op_queue_push(&jobs->ended, op);
-        eventfd_write(uring->eventfd, 1);
+        (void)eventfd_write(uring->eventfd, 1);
     }
     pthread_mutex_unlock(&jobs->mutex);
     return NULL;
@@ -70,6 +70,9 @@ static int jobs_start(struct uring *uring)
     int error = pthread_create(&uring->jobs.thread, NULL, jobs_run, uring);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     uring->jobs.started = error == 0;
+    if (!error) {
+        (void)pthread_setname_np(uring->jobs.thread, "odradek-jobs");
+    }
     return -error;
 }
 
@@ -86,6 +89,17 @@ void uring_job(struct reactor *reactor, struct job *job)
     pthread_mutex_lock(&uring->jobs.mutex);
     op_queue_push(&uring->jobs.waiting, &job->op);
     pthread_cond_signal(&uring->jobs.begun);
+    pthread_mutex_unlock(&uring->jobs.mutex);
+}
+
+void uring_post(struct reactor *target, struct op *op, op_fn *then)
+{
+    struct uring *uring = target->backend_state;
+    op->then = then;
+    op->waits_for = "post";
+    pthread_mutex_lock(&uring->jobs.mutex);
+    op_queue_push(&uring->jobs.ended, op);
+    (void)eventfd_write(uring->eventfd, 1);
     pthread_mutex_unlock(&uring->jobs.mutex);
 }
 

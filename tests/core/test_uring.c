@@ -516,9 +516,7 @@ Test(uring, costs_nothing_while_idle)
     cr_assert_eq(metric_value(&idle->metrics, METRIC_TURNS), turns, "not one turn");
 
     struct traveller traveller = {.fixture = fixture, .at = 1};
-    reactor_run(&fixture->reactors[0], idle, &traveller.op, stop_there);
-    reactor_turn(&fixture->reactors[0], false); /* announces it ... */
-    reactor_turn(&fixture->reactors[0], false); /* ... and submits the wake-up */
+    uring_post(idle, &traveller.op, stop_there); /* as from the thread that waits for signals */
     pthread_join(thread, NULL);
     fixture_deinit(fixture);
     free(fixture);
