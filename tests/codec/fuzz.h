@@ -1,8 +1,11 @@
 /*
  * fuzz -- one input for the decoders of one schema.
  *
- *     | which message | which version | the message ...
+ *     | which message | which version | even | the message ...
+ *     | which message | which version | odd | seed, 4 bytes | place, 2 bytes; value | ...
  *
+ * In the second form the message is a valid one, made at random from the seed, with the bytes at
+ * some places set to other values: so that no decoder has to be guessed right from its first byte.
  * Whatever it holds, nothing is read past its end. And what was decoded and encoded again is read
  * as the same: it encodes to the same bytes once more.
  */
