@@ -37,8 +37,11 @@ static void write_start(struct rebuild *rebuild)
 {
     const struct batch *batch = &rebuild->validation->batch;
     struct record_start start;
-    bool is_read = record_start_read(&start, &rebuild->body);
+    struct cursor cursor;
+    cursor_init(&cursor, rebuild->body.at, body_left(&rebuild->body));
+    bool is_read = record_start_read(&start, &cursor);
     assert(is_read);
+    rebuild->body.at = cursor.at;
     uint64_t timestamp = (uint64_t)batch->base_timestamp + (uint64_t)start.timestamp_delta;
     if (batch->attributes & BATCH_LOG_APPEND_TIME) {
         timestamp = (uint64_t)batch->max_timestamp;

@@ -16,7 +16,21 @@ struct records records_of(const struct batch *batch, const void *body, size_t by
     return records;
 }
 
-/* A key, value or header's part: any negative length is null, as Kafka reads it. */
+bool record_start_read(struct record_start *start, struct cursor *cursor)
+{
+    int32_t bytes = cursor_varint32(cursor);
+    const uint8_t *record = cursor->at;
+    cursor_int8(cursor); /* attributes: none are defined */
+    start->timestamp_delta = cursor_varint64(cursor);
+    start->offset_delta = cursor_varint32(cursor);
+    if (cursor->failed || bytes < cursor->at - record) {
+        return false;
+    }
+    start->bytes_behind = (uint32_t)(bytes - (cursor->at - record));
+    return true;
+}
+
+/* A key, value or header's value: any negative length is null, as Kafka reads it. */
 static struct view read_view(struct cursor *cursor)
 {
     int32_t bytes = cursor_varint32(cursor);
@@ -33,32 +47,28 @@ bool record_headers_next(struct cursor *cursor, struct record_header *header)
     return !cursor->failed;
 }
 
+bool record_rest_read(struct record *record, struct cursor *rest)
+{
+    record->key = read_view(rest);
+    record->value = read_view(rest);
+    record->headers_count = cursor_varint32(rest);
+    if (rest->failed || record->headers_count < 0) {
+        return false;
+    }
+    record->headers = view_of(rest->at, (int32_t)cursor_left(rest));
+    struct record_header header;
+    for (int32_t i = 0; i < record->headers_count; i++) {
+        if (!record_headers_next(rest, &header)) {
+            return false;
+        }
+    }
+    return cursor_is_done(rest);
+}
+
 /* Deltas come from strangers: sums wrap, as Java's do. */
 static int64_t sum(int64_t base, int64_t delta)
 {
     return (int64_t)((uint64_t)base + (uint64_t)delta);
-}
-
-static bool read_body(struct records *records, struct cursor *body, struct record *record)
-{
-    cursor_int8(body); /* attributes: none are defined */
-    int64_t timestamp = sum(records->base_timestamp, cursor_varint64(body));
-    record->timestamp = records->is_log_append_time ? records->log_append_time : timestamp;
-    record->offset = sum(records->base_offset, cursor_varint32(body));
-    record->key = read_view(body);
-    record->value = read_view(body);
-    record->headers_count = cursor_varint32(body);
-    if (body->failed || record->headers_count < 0) {
-        return false;
-    }
-    record->headers = view_of(body->at, (int32_t)cursor_left(body));
-    struct record_header header;
-    for (int32_t i = 0; i < record->headers_count; i++) {
-        if (!record_headers_next(body, &header)) {
-            return false;
-        }
-    }
-    return cursor_is_done(body);
 }
 
 bool records_next(struct records *records, struct record *record)
@@ -71,13 +81,19 @@ bool records_next(struct records *records, struct record *record)
         return false;
     }
     records->records_left--;
-    struct view bytes = cursor_view(&records->cursor, cursor_varint32(&records->cursor));
     records->broken = true;
-    if (!view_is_null(bytes)) {
-        struct cursor body;
-        cursor_init(&body, bytes.data, (size_t)bytes.bytes);
-        records->broken = !read_body(records, &body, record);
+    struct record_start start;
+    struct cursor rest;
+    if (!record_start_read(&start, &records->cursor) ||
+        start.bytes_behind > cursor_left(&records->cursor)) {
+        return false;
     }
+    cursor_init(&rest, records->cursor.at, start.bytes_behind);
+    records->cursor.at += start.bytes_behind;
+    records->broken = !record_rest_read(record, &rest);
+    int64_t timestamp = sum(records->base_timestamp, start.timestamp_delta);
+    record->timestamp = records->is_log_append_time ? records->log_append_time : timestamp;
+    record->offset = sum(records->base_offset, start.offset_delta);
     return !records->broken;
 }
 

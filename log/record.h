@@ -47,6 +47,21 @@ struct records {
 struct records records_of(const struct batch *batch, const void *body, size_t bytes);
 [[nodiscard]] bool records_next(struct records *records, struct record *record);
 
+/* -- one record, in two halves ------------------------------------------------------------------- */
+
+struct record_start { /* its length, attributes, and the two deltas */
+    int64_t timestamp_delta;
+    int32_t offset_delta;
+    uint32_t bytes_behind; /* the deltas: key, value and headers */
+};
+enum { RECORD_START_BYTES_MAX = 5 + 1 + 10 + 5 };
+
+/* Steps over it. False: malformed. */
+[[nodiscard]] bool record_start_read(struct record_start *start, struct cursor *cursor);
+
+/* rest: of exactly bytes_behind. Sets key, value and headers. False: malformed. */
+[[nodiscard]] bool record_rest_read(struct record *record, struct cursor *rest);
+
 /* The headers one by one; start with a cursor over record->headers. They are known to be whole. */
 [[nodiscard]] bool record_headers_next(struct cursor *cursor, struct record_header *header);
 

@@ -1,25 +1,8 @@
 #include "log/record_stream.h"
 
-#include "core/cursor.h"
+#include "log/record.h"
 
 enum { LENGTH_BYTES_MAX = 5 };
-
-bool record_start_read(struct record_start *start, struct body *body)
-{
-    struct cursor cursor;
-    cursor_init(&cursor, body->at, body_left(body));
-    int32_t bytes = cursor_varint32(&cursor);
-    const uint8_t *record = cursor.at;
-    cursor_int8(&cursor); /* attributes: none are defined */
-    start->timestamp_delta = cursor_varint64(&cursor);
-    start->offset_delta = cursor_varint32(&cursor);
-    if (cursor.failed || bytes < cursor.at - record) {
-        return false;
-    }
-    start->bytes_behind = (uint32_t)(bytes - (cursor.at - record));
-    body->at = cursor.at;
-    return true;
-}
 
 size_t record_stream_memory_bytes(const struct batch *batch)
 {
@@ -42,15 +25,35 @@ int record_stream_start(struct record_stream *stream, const struct batch *batch,
 static bool read_start(struct record_stream *stream)
 {
     struct record_start start;
-    if (!record_start_read(&start, &stream->body)) {
+    struct cursor cursor;
+    cursor_init(&cursor, stream->body.at, body_left(&stream->body));
+    if (!record_start_read(&start, &cursor)) {
         return false;
     }
+    stream->body.at = cursor.at;
     uint64_t timestamp = (uint64_t)stream->base_timestamp + (uint64_t)start.timestamp_delta;
     stream->timestamp = stream->is_log_append_time ? stream->log_append_time : (int64_t)timestamp;
     stream->offset_delta = start.offset_delta;
     stream->bytes_behind_deltas = stream->record_left = start.bytes_behind;
     return true;
 }
+
+/* The rest of a record that lies at hand as a whole. */
+static bool read_rest(struct record_stream *stream)
+{
+    struct record record;
+    struct cursor rest;
+    cursor_init(&rest, stream->body.at, stream->record_left);
+    if (!record_rest_read(&record, &rest)) {
+        return false;
+    }
+    stream->has_key = !view_is_null(record.key);
+    stream->body.at += stream->record_left;
+    stream->record_left = 0;
+    return true;
+}
+
+/* -- a record in parts ---------------------------------------------------------------------------- */
 
 /* A varint within the record. */
 static bool read_length(struct record_stream *stream, int32_t *value)
@@ -90,8 +93,10 @@ static bool read_part(struct record_stream *stream)
     int32_t bytes;
     switch (stream->part) {
     case RECORD_START:
+        return false;
+    case RECORD_KEY_LENGTH:
         stream->part = RECORD_KEY;
-        if (!read_start(stream) || !read_skip(stream, &bytes)) {
+        if (!read_skip(stream, &bytes)) {
             return false;
         }
         stream->has_key = bytes >= 0;
@@ -134,31 +139,65 @@ static bool is_skipping(const struct record_stream *stream)
     return stream->skip_left > 0;
 }
 
-/* One part more, with what it needs at hand; counts what it read. */
-static bool advance(struct record_stream *stream, size_t *budget)
+static bool advance_part(struct record_stream *stream)
 {
-    size_t wanted = LENGTH_BYTES_MAX;
-    if (stream->part == RECORD_START) {
-        wanted = RECORD_START_BYTES_MAX + LENGTH_BYTES_MAX;
-    } else if (is_skipping(stream)) {
-        wanted = 1;
-    }
+    size_t wanted = is_skipping(stream) ? 1 : LENGTH_BYTES_MAX;
     if (body_fill(&stream->body, wanted) < 0 ||
         (is_skipping(stream) && !body_left(&stream->body))) {
         return false;
     }
-    const uint8_t *before = stream->body.at;
-    bool is_good = read_part(stream);
-    size_t used = (size_t)(stream->body.at - before) + 1; /* what is empty costs time as well */
+    if (!read_part(stream)) {
+        return false;
+    }
+    if (stream->part == RECORD_HEADER_KEY_LENGTH && stream->headers_left == 0) {
+        stream->part = RECORD_START;
+        return stream->record_left == 0;
+    }
+    return true;
+}
+
+/* -- records -------------------------------------------------------------------------------------- */
+
+/* The next record, whole if the window can hold it; else begins it. */
+static bool begin_record(struct record_stream *stream)
+{
+    if (body_fill(&stream->body, RECORD_START_BYTES_MAX) < 0 || !read_start(stream)) {
+        return false;
+    }
+    if (stream->record_left <= BODY_WINDOW_BYTES / 2 &&
+        body_fill(&stream->body, stream->record_left) < 0) {
+        return false;
+    }
+    if (stream->record_left <= body_left(&stream->body)) {
+        return read_rest(stream);
+    }
+    stream->part = RECORD_KEY_LENGTH;
+    return true;
+}
+
+/* A little more: a record, or a part of a large one. Counts what it read. */
+static bool advance(struct record_stream *stream, size_t *budget)
+{
+    uint32_t left = stream->record_left;
+    bool is_start = stream->part == RECORD_START;
+    bool is_good = is_start ? begin_record(stream) : advance_part(stream);
+    size_t used =
+        is_start ? stream->bytes_behind_deltas - stream->record_left : left - stream->record_left;
+    used += RECORD_START_BYTES_MAX; /* what is empty costs time as well */
     *budget -= used < *budget ? used : *budget;
     return is_good;
+}
+
+static bool is_at_end(struct record_stream *stream)
+{
+    return stream->records_left == 0 && body_fill(&stream->body, 1) == 0 &&
+           body_left(&stream->body) == 0;
 }
 
 enum record_stream_progress record_stream_next(struct record_stream *stream, size_t *budget)
 {
     if (!stream->broken && stream->part == RECORD_START && stream->records_left <= 0) {
-        stream->broken = stream->records_left < 0 || body_fill(&stream->body, 1) < 0 ||
-                         body_left(&stream->body) > 0;
+        stream->broken = !is_at_end(stream);
         return stream->broken ? RECORD_STREAM_BROKEN : RECORD_STREAM_END;
     }
     while (!stream->broken) {
@@ -166,13 +205,10 @@ enum record_stream_progress record_stream_next(struct record_stream *stream, siz
             return RECORD_STREAM_MORE;
         }
         stream->broken = !advance(stream, budget);
-        if (stream->part == RECORD_HEADER_KEY_LENGTH && stream->headers_left == 0 &&
-            !stream->broken) {
-            stream->part = RECORD_START;
+        if (stream->part == RECORD_START && !stream->broken) {
             stream->index++;
             stream->records_left--;
-            stream->broken = stream->record_left != 0;
-            return stream->broken ? RECORD_STREAM_BROKEN : RECORD_STREAM_RECORD;
+            return RECORD_STREAM_RECORD;
         }
     }
     return RECORD_STREAM_BROKEN;

@@ -29,6 +29,7 @@ struct record_stream {
     struct body body;
     enum record_part {
         RECORD_START,
+        RECORD_KEY_LENGTH, /* from here on only of records too large for the window */
         RECORD_KEY,
         RECORD_VALUE_LENGTH,
         RECORD_VALUE,
@@ -56,16 +57,5 @@ struct record_stream {
 /* Goes on to the end of the next record, or until *budget bytes are used up. */
 [[nodiscard]] enum record_stream_progress record_stream_next(struct record_stream *stream,
                                                              size_t *budget);
-
-/* The start of a record: its length, attributes, and the two deltas. */
-struct record_start {
-    uint32_t bytes_behind; /* the deltas, up to the record's end */
-    int64_t timestamp_delta;
-    int32_t offset_delta;
-};
-enum { RECORD_START_BYTES_MAX = 5 + 1 + 10 + 5 };
-
-/* Reads it from the body, which was filled by as much. False: malformed. */
-[[nodiscard]] bool record_start_read(struct record_start *start, struct body *body);
 
 #endif

@@ -178,7 +178,9 @@ static bool look_at_record(struct validation *validation)
     if (stream->timestamp > validation->max_timestamp) {
         validation->max_timestamp = stream->timestamp;
     }
-    validation->plain_bytes += rebuilt_bytes(validation);
+    if (validation->codec != CODEC_NONE || validation->must_rebuild) {
+        validation->plain_bytes += rebuilt_bytes(validation);
+    }
     if (stream->offset_delta != stream->index) {
         if (validation->codec == CODEC_NONE && !validation->must_rebuild) {
             return false;
