@@ -20,6 +20,7 @@
 #include "log/epochs.h"
 #include "log/journal.h"
 #include "log/producers.h"
+#include "log/record_stream.h"
 #include "log/refusal.h"
 #include "log/segment.h"
 #include "log/state.h"
@@ -94,7 +95,7 @@ struct log_pin {
 };
 
 /* The first record with a timestamp >= target; target LOG_TIME_MAX: the record with the largest.
- *   result   0, or -EIO. offset -1: none */
+ *   result   0, -EIO, -ESTALE (dropped) or -ENOBUFS (no memory for it now). offset -1: none */
 struct log_lookup {
     struct op op;
     int64_t target_ms;
@@ -103,9 +104,17 @@ struct log_lookup {
 
     /* look_up.c only */
     struct log *log;
+    struct segment *segment; /* being looked at, and ... */
+    struct segment *chosen;  /* ... the one in which the record is looked for */
+    int64_t wanted_ms;
     struct log_pin pin;
-    int64_t segment_base;
-    uint32_t position;
+    uint8_t header[BATCH_HEADER_BYTES];
+    uint32_t header_bytes;
+    uint8_t *batch; /* [batch_bytes] */
+    uint32_t batch_bytes, copied_bytes;
+    uint8_t *memory; /* [memory_bytes], the stream's */
+    size_t memory_bytes;
+    struct record_stream stream;
 };
 enum { LOG_TIME_MAX = -3 };
 

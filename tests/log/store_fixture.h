@@ -228,6 +228,25 @@ static inline int64_t known_pin(struct known *known, struct known_read *read, ui
     return read->pin.op.result;
 }
 
+struct known_look_up {
+    struct log_lookup lookup;
+    bool done;
+};
+
+static inline void known_looked_up(struct op *op)
+{
+    container_of(op, struct known_look_up, lookup.op)->done = true;
+}
+
+static inline int64_t known_offset_of(struct known *known, int64_t target_ms)
+{
+    struct known_look_up look_up = {.lookup = {.target_ms = target_ms}};
+    log_look_up(known->log, &look_up.lookup, known_looked_up);
+    fixture_turn_until(&known->place->fixture, &look_up.done);
+    cr_assert_eq(look_up.lookup.op.result, 0);
+    return look_up.lookup.offset;
+}
+
 /* Everything that was appended successfully, from `first` on, is read back byte for byte. */
 static inline void known_verify_from(struct known *known, uint32_t first, uint32_t bytes_max)
 {

@@ -116,8 +116,150 @@ Test(store, rolls_segments_by_size_and_reads_across_them)
     all_succeeded(&known);
     cr_assert_gt(known.log->segments_count, 20);
     known_verify(&known);
+    for (int64_t offset = 0; offset < 2000; offset += 37) { /* known_append counts them up */
+        cr_assert_eq(known_offset_of(&known, 1001 + offset), offset);
+    }
+    cr_assert_eq(known_offset_of(&known, 0), 0);
+    cr_assert_eq(known_offset_of(&known, 3001), -1);
+    cr_assert_eq(known_offset_of(&known, LOG_TIME_MAX), 1999);
     static struct clean_stop_log stops[8];
     cr_assert_eq(place_close(&place, stops), 1);
     known_deinit(&known);
+    place_deinit(&place);
+}
+
+Test(store, evicts_what_is_settled_and_reads_it_from_disk)
+{
+    static struct place place;
+    static struct known known[2];
+    place_init(&place);
+    /* 6 MiB of tail for 20 MiB of records */
+    place.reactor->slabs.budgets[BUDGET_TAIL].bytes_max = 6 << 20;
+    cr_assert_eq(place_open(&place, NULL, 0), 0);
+    known_init(&known[0], &place, "one", &known_settings);
+    known_init(&known[1], &place, "two", &known_settings);
+    append_under_load(&place, known, 2, 1000, 20, 20000);
+    for (int i = 0; i < 2; i++) {
+        all_succeeded(&known[i]);
+        cr_assert_null(chunks_find(&known[i].log->segments[0]->chunks, 0));
+        known_verify(&known[i]);
+        known_verify_from(&known[i], 500, 1);
+        cr_assert_eq(known_offset_of(&known[i], 1001 + 77), 77);
+    }
+    cr_assert_eq(place.store.reads_out, 0);
+    static struct clean_stop_log stops[8];
+    cr_assert_eq(place_close(&place, stops), 2);
+    known_deinit(&known[0]);
+    known_deinit(&known[1]);
+    place_deinit(&place);
+}
+
+static struct batch of_producer(int32_t sequence)
+{
+    struct batch header = make_header();
+    header.producer_id = 7;
+    header.producer_epoch = 0;
+    header.base_sequence = sequence;
+    return header;
+}
+
+Test(store, answers_a_retry_with_the_first_attempt)
+{
+    static struct place place;
+    static struct known known;
+    place_init(&place);
+    cr_assert_eq(place_open(&place, NULL, 0), 0);
+    known_init(&known, &place, "topic", &known_settings);
+    struct batch header = of_producer(0), second = of_producer(1), far = of_producer(9);
+    struct known_batch *first = known_append_as(&known, 10, &header);
+    struct known_batch *pending = known_append_as(&known, 10, &header);
+    while (!first->ended) {
+        cr_assert(!pending->ended, "a retry ends no earlier than what it repeats");
+        reactor_turn(place.reactor, false);
+    }
+    known_wait(&known);
+    cr_assert(pending->append.duplicate && pending->append.op.result == 0);
+    cr_assert_eq(pending->append.base_offset, 0);
+    known_append_as(&known, 10, &second);
+    struct known_batch *durable = known_append_as(&known, 10, &header);
+    struct known_batch *gap = known_append_as(&known, 10, &far);
+    known_wait(&known);
+    cr_assert(durable->append.duplicate && durable->append.op.result == 0);
+    cr_assert_eq(durable->append.base_offset, 0);
+    cr_assert_eq(gap->append.op.result, REFUSAL_OUT_OF_ORDER_SEQUENCE_NUMBER);
+    cr_assert_eq(known.log->log_end, 2);
+    static struct clean_stop_log stops[8];
+    cr_assert_eq(place_close(&place, stops), 1);
+    known_deinit(&known);
+    place_deinit(&place);
+}
+
+static void counts_news(struct log_watch *watch, struct log *log)
+{
+    log->settings.segment_ms--; /* a place to count in, of no use here */
+}
+
+Test(store, tells_watches_once_a_commit)
+{
+    static struct place place;
+    static struct known known;
+    place_init(&place);
+    cr_assert_eq(place_open(&place, NULL, 0), 0);
+    known_init(&known, &place, "topic", &known_settings);
+    known_append(&known, 10);
+    known_wait(&known);
+    struct log_watch watch;
+    log_watch(known.log, &watch, counts_news);
+    int64_t before = known.log->settings.segment_ms;
+    for (int i = 0; i < 10; i++) {
+        known_append(&known, 10); /* of one turn, so of one commit */
+    }
+    known_wait(&known);
+    place_let_pass(&place, 1000);
+    cr_assert_eq(before - known.log->settings.segment_ms, 1);
+    log_unwatch(&watch);
+    known_append(&known, 10);
+    known_wait(&known);
+    place_let_pass(&place, 1000);
+    cr_assert_eq(before - known.log->settings.segment_ms, 1);
+    static struct clean_stop_log stops[8];
+    cr_assert_eq(place_close(&place, stops), 1);
+    known_deinit(&known);
+    place_deinit(&place);
+}
+
+Test(store, drops_a_log_under_load_and_with_pins)
+{
+    static struct place place;
+    static struct known known[2];
+    place_init(&place);
+    cr_assert_eq(place_open(&place, NULL, 0), 0);
+    known_init(&known[0], &place, "stays", &known_settings);
+    known_init(&known[1], &place, "goes", &known_settings);
+    append_under_load(&place, known, 2, 100, 20, 20000);
+    struct known_read read;
+    known_locate(&known[1], &read, 0, 1000);
+    cr_assert_gt(known_pin(&known[1], &read, 1000), 0);
+    uint8_t before = read.pin.data[20];
+    for (int i = 0; i < 10; i++) {
+        known_append(&known[1], 5000);
+    }
+    log_drop(known[1].log, &place.op, place_op_done);
+    place_wait(&place);
+    cr_assert_eq(place.op.result, 0);
+    known_wait(&known[1]);
+    cr_assert_eq(place.store.logs_count, 1);
+    cr_assert_eq(read.pin.data[20], before);
+    log_unpin(&read.pin);
+    char path[128];
+    snprintf(path, sizeof(path), "%s/goes-0", place.directory);
+    cr_assert_neq(access(path, F_OK), 0);
+    known_verify(&known[0]);
+    static struct clean_stop_log stops[8];
+    cr_assert_eq(place_close(&place, stops), 1);
+    cr_assert_str_eq(stops[0].name, "stays-0");
+    cr_assert_eq(stops[0].log_end, 100);
+    known_deinit(&known[0]);
+    known_deinit(&known[1]);
     place_deinit(&place);
 }
