@@ -6,12 +6,12 @@ functions that read and write them.
 
 A schema names an API and its two messages, or single messages:
 
-    api Produce  key 0  versions 3-13  flexible 9+      message TopicRecord  key 2  versions 0 ...
-
-    request                                                 name        string
-        topic_data      [topic]                             topic_id    uuid
-            name        string      3-12
-            topic_id    uuid        13+
+    api Produce  key 0  versions 3-13  flexible 9+     message TopicRecord  key 2  versions 0
+                                                           name        string
+    request                                                topic_id    uuid
+        topic_data    [topic]
+            name      string   3-12
+            topic_id  uuid     13+
 
     response ...
 
@@ -22,7 +22,8 @@ A field is a line: its name, its type, and then in any order
     null 10+        it may be null in these versions; `?` behind the type says in all
     inflexible      it keeps its old form in flexible versions
 A type is a scalar, string, bytes, records, the name of a struct whose fields stand indented below,
-or one of these in brackets: an array. A struct met again in its message has no fields there. What stands behind `#` on a field's line becomes its comment in the header.
+or one of these in brackets: an array. A struct met again in its message has no fields there. What
+stands behind `#` on a field's line becomes its comment in the header.
 """
 
 import contextlib
