@@ -572,6 +572,7 @@ static void snapshot_written(struct op *op)
 
 static void stop_begin(struct control *control);
 
+/* NOLINTNEXTLINE(misc-no-recursion): see round_end */
 static void round_next(struct control *control)
 {
     control->busy = false;

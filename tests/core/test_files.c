@@ -14,7 +14,7 @@
 static struct features features;
 static struct files files;
 static char folder[64];
-static char path[128];
+static char path[sizeof folder + 256];
 
 static const char *in_folder(const char *name)
 {

@@ -61,7 +61,7 @@ Test(image, lists_topics_in_name_order)
     for (const struct topic *topic = image_topic_after(image, ""); topic;
          topic = image_topic_after(image, topic->name)) {
         cr_assert_lt(strcmp(before, topic->name), 0);
-        strcpy(before, topic->name);
+        snprintf(before, sizeof before, "%s", topic->name);
         count++;
     }
     cr_assert_eq(count, 100);
