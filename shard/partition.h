@@ -1,6 +1,8 @@
 /*
  * partition -- the partitions that this core owns, by topic id and index.
  *
+ *      topic id --> bucket --> owned topic --> [index] --> partition --> log
+ *
  * The image says who owns what; an entry here appears when a partition is first touched, or when
  * recovery found its log. Its log may still be absent: nothing is on disk before the first append.
  * Lives on the owner's core.
@@ -18,7 +20,8 @@ struct partition {
     struct log *log;
 
     /* partition.c only */
-    struct partition *next; /* in its bucket */
+    struct op drop;
+    struct partitions_drop *dropping; /* of its topic, which outlives the op */
 };
 
 /* Which core owns a partition. Not in the metadata log: any start may have other cores. */

@@ -8,14 +8,16 @@
  *                                                          request_reply
  *
  * A handler gets the request with its header decoded and ends by exactly one of request_reply,
- * request_skip (acks=0) and request_close. For anything but Produce the next frame of the
- * connection follows by itself when the reply was sent.
+ * request_skip (acks=0) and request_close. Only Produce starts while earlier requests of its
+ * connection are unanswered, and asks for the next frame itself (connection_next); for all others
+ * the next frame follows by itself when the reply was sent.
  */
 #ifndef SHARD_REQUEST_H
 #define SHARD_REQUEST_H
 
 #include "core/arena.h"
 #include "core/cursor.h"
+#include "core/memory.h"
 #include "net/codec/header.h"
 #include "net/connection.h"
 #include "net/error.h"
@@ -36,6 +38,11 @@ struct request {
     struct reply reply;
     void *state;                              /* the handler's, in the arena */
     void (*release)(struct request *request); /* before the memory goes; NULL: nothing to release */
+
+    /* request.c only */
+    struct memory scratch;
+    struct memory replies;
+    bool is_supported; /* false: ApiVersions, in a version that is not ours */
 };
 
 typedef void request_fn(struct request *request);
@@ -47,5 +54,11 @@ void request_start(struct connection *connection, struct frame frame);
 void request_reply(struct request *request);
 void request_skip(struct request *request);
 void request_close(struct request *request, const char *cause);
+
+/* The handlers. */
+#define HANDLER(NAME, start) void start(struct request *request);
+#include "shard/handlers.def"
+#undef HANDLER
+void api_versions_start_unsupported(struct request *request);
 
 #endif

@@ -45,8 +45,9 @@ struct shard {
     struct server server;
     struct partitions *partitions;
     struct sessions *sessions;
-    uint32_t auto_creations; /* topics being created for Metadata requests */
-    struct producer_ids {    /* a block from control, given out by InitProducerId */
+    struct op_queue appending; /* produce shares whose appends have not all begun, in order */
+    uint32_t auto_creations;   /* topics being created for Metadata requests */
+    struct producer_ids {      /* a block from control, given out by InitProducerId */
         int64_t next, end;
         struct op_queue waiting; /* requests, while a block is on its way */
     } producer_ids;

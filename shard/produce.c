@@ -1,0 +1,590 @@
+#include "shard/produce.h"
+
+#include "shard/answer.h"
+#include "shard/partition.h"
+
+#include <assert.h>
+
+enum {
+    STEP_BYTES = 64 << 10,   /* decoded in one step: about 100 us of the slowest codec */
+    PARTS_PER_STEP_MAX = 64, /* small batches in one step */
+    MEMORY_RETRY_US = 1000,  /* whoever has the memory is done soon */
+    REBUILD_SLACK_BYTES = 4096,
+};
+
+static void parts_step(struct op *op);
+static void parts_may_have_memory(struct op *op);
+static void shares_leave(struct produce *produce);
+static void share_arrived(struct op *op);
+static void shares_step(struct shard *shard);
+static void shares_step_again(struct op *op);
+static void part_appended(struct op *op);
+static void share_returned(struct op *op);
+static void produce_reply(struct produce *produce);
+
+static struct slabs *slabs_of(const struct produce *produce)
+{
+    return &produce->request->shard->reactor->slabs;
+}
+
+/* -- home: starting ------------------------------------------------------------------------------- */
+
+static void produce_release(struct request *request)
+{
+    struct produce *produce = request->state;
+    slab_give(slabs_of(produce), BUDGET_SCRATCH, produce->memory, produce->memory_bytes);
+    for (uint32_t i = 0; i < produce->parts_count; i++) {
+        struct produce_part *part = &produce->parts[i];
+        slab_give(slabs_of(produce), BUDGET_SCRATCH, part->rebuilt, part->rebuilt_bytes);
+    }
+}
+
+static bool produce_init(struct produce *produce, struct request *request)
+{
+    *produce = (struct produce){.request = request};
+    if (!produce_request_decode(&produce->asked, &request->body, request->version,
+                                &request->arena)) {
+        return false;
+    }
+    for (int32_t i = 0; i < produce->asked.topic_data_count; i++) {
+        produce->parts_count += (uint32_t)produce->asked.topic_data[i].partition_data_count;
+    }
+    uint32_t cores = request->shard->count;
+    produce->parts = arena_take(&request->arena, produce->parts_count * sizeof *produce->parts);
+    produce->shares = arena_take(&request->arena, cores * sizeof(struct produce_share *));
+    if (!produce->parts || !produce->shares) {
+        return false;
+    }
+    memset(produce->parts, 0, produce->parts_count * sizeof *produce->parts);
+    memset(produce->shares, 0, cores * sizeof(struct produce_share *));
+    request->state = produce;
+    request->release = produce_release;
+    return true;
+}
+
+void produce_start(struct request *request)
+{
+    struct produce *produce = arena_take(&request->arena, sizeof *produce);
+    if (!produce || !produce_init(produce, request)) {
+        request_close(request, "Produce cannot be read");
+        return;
+    }
+    parts_step(&produce->step);
+}
+
+/* -- home: checking batches ------------------------------------------------------------------------ */
+
+static void part_refuse(struct produce_part *part, enum kafka_error error, const char *why)
+{
+    part->error = error;
+    part->why = why;
+}
+
+static const struct topic *part_topic(struct produce *produce, struct produce_part *part)
+{
+    const struct image *image = produce->request->shard->image;
+    const struct produce_request_topic *asked = &produce->asked.topic_data[produce->at_topic];
+    bool by_id = produce->request->version >= 13;
+    const struct topic *topic = by_id ? image_topic_by_id(image, &asked->topic_id)
+                                      : image_topic_by_name(image, asked->name);
+    if (!topic) {
+        part_refuse(part, by_id ? KAFKA_UNKNOWN_TOPIC_ID : KAFKA_UNKNOWN_TOPIC_OR_PARTITION, NULL);
+    } else if ((uint32_t)part->index >= topic->partitions_count) {
+        part_refuse(part, KAFKA_UNKNOWN_TOPIC_OR_PARTITION, NULL);
+        topic = NULL;
+    } else if (topic->internal && !view_equal_text(produce->request->client_id, "__admin_client")) {
+        part_refuse(part, KAFKA_INVALID_TOPIC_EXCEPTION, "clients do not write to internal topics");
+        topic = NULL;
+    }
+    return topic;
+}
+
+/* What the checks need of the topic, copied: the image may be gone at the next step. */
+static void produce_take_rules(struct produce *produce, const struct topic_settings *settings)
+{
+    produce->rules = (struct validation_rules){
+        .batch_bytes_max = settings->message_bytes_max,
+        .headers_only = settings->validates_headers_only,
+        .zstd_allowed = produce->request->version >= 7,
+        .compacted = settings->compacted,
+        .log_append_time = settings->log_append_time,
+        .keeps_codec = settings->keeps_codec,
+        .codec = (enum codec)settings->codec,
+        .now_ms = reactor_wall_ms(produce->request->shard->reactor),
+        .before_max_ms = settings->timestamp_before_max_ms,
+        .after_max_ms = settings->timestamp_after_max_ms,
+    };
+    produce->codec_level = settings->codec_level;
+    produce->segment_bytes = settings->log.segment_bytes;
+}
+
+static struct produce_share *produce_share_for(struct produce *produce, uint32_t owner)
+{
+    struct produce_share *share = produce->shares[owner];
+    if (!share) {
+        share = arena_take(&produce->request->arena, sizeof *share);
+        if (share) {
+            *share = (struct produce_share){.produce = produce,
+                                            .owner = produce->request->shard->peers[owner]};
+            share->end = &share->first;
+            produce->shares[owner] = share;
+        }
+    }
+    return share;
+}
+
+static void part_new(struct produce *produce, struct produce_part *part)
+{
+    const struct produce_request_partition *asked =
+        &produce->asked.topic_data[produce->at_topic].partition_data[produce->at_partition];
+    produce->state = PART_CHECKED;
+    part->index = asked->index;
+    part->log_append_time_ms = -1;
+    int16_t acks = produce->asked.acks;
+    if (acks < -1 || acks > 1) {
+        part_refuse(part, KAFKA_INVALID_REQUIRED_ACKS, NULL);
+        return;
+    }
+    const struct topic *topic = part_topic(produce, part);
+    if (!topic) {
+        return;
+    }
+    if (acks == -1 && topic->settings.min_insync_replicas > 1) {
+        part_refuse(part, KAFKA_NOT_ENOUGH_REPLICAS, "fewer replicas than min.insync.replicas");
+        return;
+    }
+    part->topic_id = topic->id;
+    part->leader_epoch = topic->partitions[part->index].leader_epoch;
+    part->share = produce_share_for(produce, topic->partitions[part->index].owner);
+    part->append.batch = (uint8_t *)asked->records.data; /* the frame is ours */
+    part->append.bytes = asked->records.bytes > 0 ? (uint32_t)asked->records.bytes : 0;
+    if (!part->share) {
+        part_refuse(part, KAFKA_REQUEST_TIMED_OUT, "no memory");
+        return;
+    }
+    produce_take_rules(produce, &topic->settings);
+    produce->state = PART_VALIDATING;
+    produce->validated = validation_start(&produce->validation, &produce->rules, part->append.batch,
+                                          part->append.bytes);
+    if (produce->validated == VALIDATION_MORE) {
+        produce->memory_bytes = validation_memory_bytes(&produce->validation);
+    }
+}
+
+/* A transaction would have to be known to its coordinator. */
+static void part_check_transaction(struct produce *produce, struct produce_part *part)
+{
+    if (produce->validation.batch.attributes & BATCH_TRANSACTIONAL) {
+        if (view_is_null(produce->asked.transactional_id)) {
+            part_refuse(part, KAFKA_TRANSACTIONAL_ID_AUTHORIZATION_FAILED, NULL);
+        } else {
+            part_refuse(part, KAFKA_INVALID_TXN_STATE, "the producer has no open transaction");
+        }
+    }
+}
+
+static const char *record_error_text(enum validation_error error)
+{
+    switch (error) {
+    case VALIDATION_NO_KEY:
+        return "the topic is compacted and the record has no key";
+    case VALIDATION_TIMESTAMP_OUT_OF_RANGE:
+        return "the timestamp is outside what the topic allows";
+    case VALIDATION_TIMESTAMP_TYPE:
+        return "the timestamp type is LogAppendTime, which only the broker may say";
+    }
+    return NULL;
+}
+
+static void part_take_record_errors(struct produce *produce, struct produce_part *part)
+{
+    const struct validation *validation = &produce->validation;
+    uint32_t count = validation->errors_count < VALIDATION_ERRORS_MAX ? validation->errors_count
+                                                                      : VALIDATION_ERRORS_MAX;
+    part->record_errors =
+        arena_take(&produce->request->arena, count * sizeof(struct produce_response_record_error));
+    for (uint32_t i = 0; part->record_errors && i < count; i++) {
+        part->record_errors[i] = (struct produce_response_record_error){
+            .batch_index = validation->errors[i].record_index,
+            .batch_index_error_message =
+                view_of_text(record_error_text(validation->errors[i].error)),
+        };
+        part->record_errors_count++;
+    }
+}
+
+static void produce_give_memory(struct produce *produce)
+{
+    slab_give(slabs_of(produce), BUDGET_SCRATCH, produce->memory, produce->memory_bytes);
+    produce->memory = NULL;
+    produce->memory_bytes = 0;
+}
+
+/* Room for the new batch, and the work memory. False: it has to wait, or was refused. */
+static bool part_begin_rebuild(struct produce *produce, struct produce_part *part)
+{
+    const struct validation *validation = &produce->validation;
+    uint64_t plain = validation->plain_bytes + BATCH_HEADER_BYTES;
+    uint64_t room = plain + plain / 8 + REBUILD_SLACK_BYTES;
+    room = room < produce->rules.batch_bytes_max ? room : produce->rules.batch_bytes_max;
+    part->rebuilt_bytes = room > 0 ? room : 1;
+    part->rebuilt = slab_take(slabs_of(produce), BUDGET_SCRATCH, part->rebuilt_bytes);
+    produce_give_memory(produce);
+    produce->memory_bytes = rebuild_memory_bytes(validation, produce->codec_level);
+    produce->memory = slab_take(slabs_of(produce), BUDGET_SCRATCH, produce->memory_bytes);
+    if (!part->rebuilt || !produce->memory) {
+        part_refuse(part, KAFKA_REQUEST_TIMED_OUT, "no memory to recompress the batch");
+        return false;
+    }
+    rebuild_start(&produce->rebuild, validation, produce->codec_level, produce->memory,
+                  produce->memory_bytes, part->rebuilt, part->rebuilt_bytes);
+    return true;
+}
+
+/* Sound: stamp it, rebuild it, or leave it as it is. */
+static void part_accept(struct produce *produce, struct produce_part *part)
+{
+    struct validation *validation = &produce->validation;
+    if (produce->rules.log_append_time) {
+        part->log_append_time_ms = produce->rules.now_ms;
+    }
+    if (!validation->is_crc_checked && !batch_is_intact(&validation->batch)) {
+        part_refuse(part, KAFKA_CORRUPT_MESSAGE, NULL);
+    } else if (validation->must_rebuild) {
+        if (part_begin_rebuild(produce, part)) {
+            produce->state = PART_REBUILDING;
+        }
+    } else if (validation->must_stamp) {
+        batch_stamp(part->append.batch, part->append.bytes, validation->log_append_time,
+                    validation->max_timestamp);
+    }
+}
+
+static void part_validated(struct produce *produce, struct produce_part *part)
+{
+    struct validation *validation = &produce->validation;
+    produce->state = PART_CHECKED;
+    if (validation->refusal != REFUSAL_NONE) {
+        part_refuse(part, kafka_error_from_refusal(validation->refusal), validation->why);
+        part_take_record_errors(produce, part);
+        return;
+    }
+    part_check_transaction(produce, part);
+    if (part->error == KAFKA_NONE) {
+        part_accept(produce, part);
+    }
+}
+
+static void part_rebuilt(struct produce *produce, struct produce_part *part)
+{
+    produce->state = PART_CHECKED;
+    if (produce->rebuild.refusal != REFUSAL_NONE) {
+        part_refuse(part, kafka_error_from_refusal(produce->rebuild.refusal), NULL);
+        return;
+    }
+    part->append.batch = part->rebuilt;
+    part->append.bytes = produce->rebuild.batch_bytes;
+}
+
+enum part_progress { PART_DONE, PART_MORE, PART_WAITS };
+
+/* Memory to inflate into: taken when the part's first step comes. */
+static enum part_progress part_take_memory(struct produce *produce, struct produce_part *part)
+{
+    const struct budget *budget = &slabs_of(produce)->budgets[BUDGET_SCRATCH];
+    if (produce->memory_bytes > budget->bytes_max / 2) {
+        part_refuse(part, KAFKA_MESSAGE_TOO_LARGE, "too much memory is needed to decompress it");
+        produce->memory_bytes = 0;
+        return PART_DONE;
+    }
+    produce->memory = slab_take(slabs_of(produce), BUDGET_SCRATCH, produce->memory_bytes);
+    if (!produce->memory) {
+        return PART_WAITS;
+    }
+    validation_give_memory(&produce->validation, produce->memory, produce->memory_bytes);
+    return PART_MORE;
+}
+
+/* One step of the part at hand. */
+static enum part_progress part_step(struct produce *produce)
+{
+    struct produce_part *part = &produce->parts[produce->at];
+    switch (produce->state) {
+    case PART_NEW:
+        part_new(produce, part);
+        return produce->state == PART_CHECKED ? PART_DONE : PART_MORE;
+    case PART_VALIDATING:
+        if (produce->memory_bytes > 0 && !produce->memory) {
+            return part_take_memory(produce, part);
+        }
+        if (part->error != KAFKA_NONE) {
+            return PART_DONE;
+        }
+        if (produce->validated == VALIDATION_MORE) {
+            produce->validated = validation_step(&produce->validation, STEP_BYTES);
+        }
+        if (produce->validated == VALIDATION_DONE) {
+            part_validated(produce, part);
+        }
+        return produce->state == PART_CHECKED ? PART_DONE : PART_MORE;
+    case PART_REBUILDING:
+        if (rebuild_step(&produce->rebuild, STEP_BYTES) == VALIDATION_DONE) {
+            part_rebuilt(produce, part);
+        }
+        return produce->state == PART_CHECKED ? PART_DONE : PART_MORE;
+    case PART_CHECKED:
+        break;
+    }
+    return PART_DONE;
+}
+
+/* The part is done with: it joins its owner's share, or stays here with its error. */
+static void part_ended(struct produce *produce)
+{
+    struct produce_part *part = &produce->parts[produce->at];
+    produce_give_memory(produce);
+    if (part->error == KAFKA_NONE && part->append.bytes > produce->segment_bytes) {
+        part_refuse(part, KAFKA_RECORD_LIST_TOO_LARGE, "the batch is larger than segment.bytes");
+    }
+    if (part->error == KAFKA_NONE) {
+        *part->share->end = part;
+        part->share->end = &part->next;
+    }
+    produce->at++;
+    produce->at_partition++;
+    produce->state = PART_NEW;
+}
+
+/* Past topics without partitions, to the part at hand. */
+static void produce_find_part(struct produce *produce)
+{
+    while (produce->at_partition ==
+           produce->asked.topic_data[produce->at_topic].partition_data_count) {
+        produce->at_topic++;
+        produce->at_partition = 0;
+    }
+}
+
+static void parts_step(struct op *op)
+{
+    struct produce *produce = container_of(op, struct produce, step);
+    struct reactor *reactor = produce->request->shard->reactor;
+    uint64_t spent_bytes = 0;
+    for (uint32_t n = 0; produce->at < produce->parts_count; n++) {
+        if (n == PARTS_PER_STEP_MAX || spent_bytes >= STEP_BYTES) {
+            reactor_ready(reactor, op, parts_step);
+            return;
+        }
+        produce_find_part(produce);
+        enum part_progress progress;
+        do {
+            enum part_state was = produce->state;
+            progress = part_step(produce);
+            spent_bytes += was == PART_NEW ? 0 : produce->parts[produce->at].append.bytes;
+        } while (progress == PART_MORE && spent_bytes < STEP_BYTES);
+        if (progress == PART_WAITS) {
+            timer_start(reactor, &produce->wait, MEMORY_RETRY_US, parts_may_have_memory);
+            return;
+        }
+        if (progress == PART_DONE) {
+            part_ended(produce);
+        }
+    }
+    shares_leave(produce);
+}
+
+static void parts_may_have_memory(struct op *op)
+{
+    parts_step(&container_of(op, struct produce, wait.op)->step);
+}
+
+/* -- home: shares leave ----------------------------------------------------------------------------- */
+
+static void shares_leave(struct produce *produce)
+{
+    struct shard *shard = produce->request->shard;
+    struct connection *connection = produce->request->connection;
+    for (uint32_t i = 0; i < shard->count; i++) { /* counted before the first leaves */
+        produce->shares_out += produce->shares[i] && produce->shares[i]->first;
+    }
+    uint32_t out = produce->shares_out;
+    for (uint32_t i = 0; out > 0 && i < shard->count; i++) {
+        struct produce_share *share = produce->shares[i];
+        if (share && share->first) {
+            shard_run(shard, share->owner, &share->op, share_arrived);
+        }
+    }
+    if (!connection->closing) {
+        connection_next(connection);
+    }
+    if (out == 0) {
+        produce_reply(produce);
+    }
+}
+
+/* -- owner ------------------------------------------------------------------------------------------ */
+
+static void share_arrived(struct op *op)
+{
+    struct produce_share *share = container_of(op, struct produce_share, op);
+    struct shard *owner = share->owner;
+    share->begin_next = share->first;
+    share->left = 1;
+    bool others_wait = !op_queue_is_empty(&owner->appending);
+    op_queue_push(&owner->appending, op);
+    if (!others_wait) {
+        shares_step(owner);
+    }
+}
+
+static void share_ended(struct produce_share *share)
+{
+    shard_run(share->owner, share->produce->request->shard, &share->op, share_returned);
+}
+
+static void part_append(struct shard *owner, struct produce_part *part)
+{
+    struct partition *partition = partition_find(owner, &part->topic_id, part->index, &part->error);
+    if (!partition) {
+        return;
+    }
+    part->share->left++;
+    part->append.leader_epoch = partition->log->leader_epoch;
+    part->log_start_offset = partition->log->log_start;
+    log_append(partition->log, &part->append, part_appended);
+}
+
+/* Begin the appends of the shares that have arrived, in their order. */
+static void shares_step(struct shard *shard)
+{
+    struct op *op;
+    uint32_t begun = 0;
+    while ((op = shard->appending.head) != NULL) {
+        struct produce_share *share = container_of(op, struct produce_share, op);
+        while (share->begin_next) {
+            if (begun++ == PARTS_PER_STEP_MAX) {
+                reactor_ready(shard->reactor, &share->begin_next->append.op, shares_step_again);
+                return;
+            }
+            struct produce_part *part = share->begin_next;
+            share->begin_next = part->next;
+            part_append(shard, part);
+        }
+        (void)op_queue_pop(&shard->appending);
+        if (--share->left == 0) {
+            share_ended(share);
+        }
+    }
+}
+
+/* The op of the part that comes next was free to wait for this. */
+static void shares_step_again(struct op *op)
+{
+    shares_step(container_of(op, struct produce_part, append.op)->share->owner);
+}
+
+static void part_appended(struct op *op)
+{
+    struct produce_part *part = container_of(op, struct produce_part, append.op);
+    struct produce_share *share = part->share;
+    part->error = kafka_error_from_result(op->result);
+    if (--share->left == 0) {
+        share_ended(share);
+    }
+}
+
+/* -- home: replying ---------------------------------------------------------------------------------- */
+
+static void share_returned(struct op *op)
+{
+    struct produce *produce = container_of(op, struct produce_share, op)->produce;
+    if (--produce->shares_out == 0) {
+        produce_reply(produce);
+    }
+}
+
+static void part_answer(const struct produce_part *part, struct produce *produce,
+                        struct produce_response_partition *row)
+{
+    produce_response_partition_init(row);
+    row->index = part->index;
+    row->error_code = (int16_t)part->error;
+    row->base_offset = -1;
+    row->record_errors = part->record_errors;
+    row->record_errors_count = part->record_errors_count;
+    if (part->error == KAFKA_NONE) {
+        row->base_offset = part->append.base_offset;
+        row->log_append_time_ms = part->log_append_time_ms;
+        row->log_start_offset = part->log_start_offset;
+    } else if (part->why) {
+        row->error_message = view_of_text(part->why);
+    }
+    if (part->error == KAFKA_NOT_LEADER_OR_FOLLOWER) {
+        row->current_leader.leader_id = produce->request->shard->settings->node_id;
+        row->current_leader.leader_epoch = part->leader_epoch;
+    }
+}
+
+static void produce_reply_nothing(struct produce *produce)
+{
+    for (uint32_t i = 0; i < produce->parts_count; i++) {
+        if (produce->parts[i].error != KAFKA_NONE) { /* all that a client can be told with acks=0 */
+            request_close(produce->request, "a Produce with acks=0 failed");
+            return;
+        }
+    }
+    request_skip(produce->request);
+}
+
+static bool produce_fill(struct produce *produce, struct produce_response *response,
+                         struct produce_response_node_endpoint *endpoint)
+{
+    struct request *request = produce->request;
+    const struct broker_settings *settings = request->shard->settings;
+    produce_response_init(response);
+    response->responses_count = produce->asked.topic_data_count;
+    response->responses = arena_take(&request->arena, (size_t)response->responses_count *
+                                                          sizeof *response->responses);
+    struct produce_response_partition *rows =
+        arena_take(&request->arena, produce->parts_count * sizeof *rows);
+    if (!response->responses || !rows) {
+        return false;
+    }
+    uint32_t at = 0;
+    for (int32_t i = 0; i < response->responses_count; i++) {
+        const struct produce_request_topic *asked = &produce->asked.topic_data[i];
+        response->responses[i] = (struct produce_response_topic){.name = asked->name,
+                                                                 .topic_id = asked->topic_id,
+                                                                 .partition_responses_count =
+                                                                     asked->partition_data_count,
+                                                                 .partition_responses = rows + at};
+        for (int32_t k = 0; k < asked->partition_data_count; k++, at++) {
+            part_answer(&produce->parts[at], produce, &rows[at]);
+            if (rows[at].current_leader.leader_id >= 0) {
+                *endpoint = (struct produce_response_node_endpoint){
+                    .node_id = settings->node_id,
+                    .host = view_of_text(settings->advertised_host),
+                    .port = settings->advertised_port,
+                    .rack = VIEW_NULL};
+                response->node_endpoints = endpoint;
+                response->node_endpoints_count = 1;
+            }
+        }
+    }
+    return true;
+}
+
+static void produce_reply(struct produce *produce)
+{
+    struct request *request = produce->request;
+    struct produce_response response;
+    struct produce_response_node_endpoint endpoint;
+    if (produce->asked.acks == 0) {
+        produce_reply_nothing(produce);
+    } else if (!produce_fill(produce, &response, &endpoint)) {
+        request_close(request, "no memory for a reply");
+    } else {
+        produce_response_encode(&response, &request->reply.head, request->version);
+        request_reply(request);
+    }
+}
