@@ -1,7 +1,8 @@
 /*
  * bench_reactor -- what the machine itself costs, so that a regression can be seen.
  *
- *     bench_reactor [MASK]       MASK: features to hide, as odradek.features.mask
+ *     bench_reactor [MASK [WHICH]]   MASK: features to hide, as odradek.features.mask
+ *                                    WHICH: alone, echo or cross
  *
  * turn          one turn of the loop that runs one ready step
  * timer         one start and cancel among 100,000 running timers
@@ -307,11 +308,18 @@ int main(int argc, char **argv)
         fprintf(stderr, "no such feature: %s\n", unknown);
         return 1;
     }
-    bench_alone(&features);
-    bench_echo(&features, 1, 50 * 1000);
-    bench_echo(&features, 16, 200 * 1000);
-    bench_echo(&features, 256, 200 * 1000);
-    bench_cross(&features, 1, 50 * 1000);
-    bench_cross(&features, CROSS_BATCH_MAX, 1000 * 1000);
+    const char *which = argc > 2 ? argv[2] : "alone echo cross";
+    if (strstr(which, "alone")) {
+        bench_alone(&features);
+    }
+    if (strstr(which, "echo")) {
+        bench_echo(&features, 1, 50 * 1000);
+        bench_echo(&features, 16, 200 * 1000);
+        bench_echo(&features, 256, 200 * 1000);
+    }
+    if (strstr(which, "cross")) {
+        bench_cross(&features, 1, 50 * 1000);
+        bench_cross(&features, CROSS_BATCH_MAX, 1000 * 1000);
+    }
     return 0;
 }
