@@ -14,6 +14,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collection;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Random;
 import java.util.TreeMap;
@@ -68,7 +69,8 @@ public final class Kafka {
         throw new ClassNotFoundException(name);
     }
 
-    private static Message create(Class<? extends Message> kind) throws ReflectiveOperationException {
+    private static Message create(Class<? extends Message> kind)
+        throws ReflectiveOperationException {
         return kind.getConstructor().newInstance();
     }
 
@@ -90,7 +92,8 @@ public final class Kafka {
         return key < 0 ? "none" : Short.toString(key);
     }
 
-    private static Schema schemaOf(Class<?> kind, short version) throws ReflectiveOperationException {
+    private static Schema schemaOf(Class<?> kind, short version)
+        throws ReflectiveOperationException {
         return ((Schema[]) kind.getField("SCHEMAS").get(null))[version];
     }
 
@@ -113,7 +116,8 @@ public final class Kafka {
             String compact = type.toString().startsWith("COMPACT") ? "compact_" : "";
             text = compact + "[" + describe(type.arrayElementType().get()) + "]";
         } else {
-            text = type.toString().replace("NULLABLE_", "").toLowerCase().replace("boolean", "bool");
+            text = type.toString().replace("NULLABLE_", "").replace("BOOLEAN", "BOOL")
+                .toLowerCase(Locale.ROOT);
         }
         return text + (type.isNullable() ? "?" : "");
     }
@@ -334,7 +338,8 @@ public final class Kafka {
 
     private static void makeAll(List<String> names, long seed, int count, Path path)
         throws ReflectiveOperationException, IOException {
-        try (var out = new DataOutputStream(new BufferedOutputStream(Files.newOutputStream(path)))) {
+        try (var out = new DataOutputStream(
+                 new BufferedOutputStream(Files.newOutputStream(path)))) {
             for (String name : names) {
                 short[] versions = versionsOf(name);
                 int span = versions[1] - versions[0] + 1;
