@@ -186,3 +186,36 @@ Test(reactor, plays_the_same_random_numbers_from_the_same_seed)
     cr_assert_eq(seen, UINT64_MAX);
     reactor_deinit(&again);
 }
+
+/* The first numbers that the authors' own xoshiro256** gives from this state. */
+Test(reactor, random_numbers_are_those_of_xoshiro256)
+{
+    static const uint64_t expected[] = {11520, 0, 1509978240, 1215971899390074240};
+    for (uint64_t i = 0; i < 4; i++) {
+        pair->left.random[i] = i + 1;
+    }
+    for (uint32_t i = 0; i < 4; i++) {
+        cr_assert_eq(reactor_random(&pair->left), expected[i]);
+    }
+}
+
+static uint32_t bursts;
+
+static void burst(struct op *op)
+{
+    bursts++;
+    reactor_background(&pair->left, op, burst);
+}
+
+Test(reactor, background_work_that_never_ends_leaves_every_turn_to_the_others)
+{
+    struct step step = {.number = 1}, forever;
+    reactor_background(&pair->left, &forever.op, burst);
+    for (uint32_t turn = 0; turn < 10; turn++) {
+        uint32_t before = bursts;
+        reactor_ready(&pair->left, &step.op, step_run);
+        reactor_turn(&pair->left, true);
+        cr_assert_eq(steps_run, turn + 1);
+        cr_assert_eq(bursts, before + 1, "beside requests: one slice");
+    }
+}

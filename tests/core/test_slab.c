@@ -139,3 +139,23 @@ Test(slab, returns_large_idle_pieces_to_the_kernel)
     cr_assert_lt(resident_bytes(), before + 32 * (1 << 20));
     slabs_deinit(&slabs);
 }
+
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+
+Test(slab, shows_a_use_of_what_was_given_back)
+{
+    struct slabs slabs;
+    cr_assert_eq(slabs_init(&slabs, GIB), 0);
+    for (size_t bytes = 512; bytes <= 16 << 20; bytes *= 32) {
+        uint8_t *piece = slab_take(&slabs, BUDGET_TAIL, bytes);
+        cr_assert_null(__asan_region_is_poisoned(piece, bytes));
+        slab_give(&slabs, BUDGET_TAIL, piece, bytes);
+        cr_assert(__asan_address_is_poisoned(piece));
+        cr_assert(__asan_address_is_poisoned(piece + bytes - 1));
+        cr_assert_eq(slab_take(&slabs, BUDGET_TAIL, bytes), piece);
+        cr_assert_null(__asan_region_is_poisoned(piece, bytes));
+    }
+    slabs_deinit(&slabs);
+}
+#endif
