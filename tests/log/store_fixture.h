@@ -6,6 +6,8 @@
 #define TESTS_LOG_STORE_FIXTURE_H
 
 #include "core/big_endian.h"
+#include "log/clean_stop.h"
+#include "log/recovery.h"
 #include "log/store.h"
 #include "tests/core/reactor_fixture.h"
 #include "tests/log/make.h"
@@ -21,6 +23,7 @@ struct place {
     struct reactor *reactor;
     char directory[64];
     struct store_options options;
+    struct recovery recovery;
     struct store store;
     struct op op;
     bool done;
@@ -62,6 +65,77 @@ static inline int64_t place_open(struct place *place, struct log_state **states,
     return place->op.result;
 }
 
+static inline int64_t place_close(struct place *place, struct clean_stop_log *logs)
+{
+    store_close(&place->store, logs, &place->op, place_op_done);
+    place_wait(place);
+    return place->op.result;
+}
+
+static inline void place_recovered(struct op *op)
+{
+    container_of(op, struct place, recovery.job.op)->done = true;
+}
+
+/* As a process starts: recovery, the store, and the end of the old journals. */
+static inline void place_start(struct place *place)
+{
+    place->recovery = (struct recovery){.options = {.directory = place->directory,
+                                                    .node_id = 1,
+                                                    .index_interval_bytes = 4096,
+                                                    .index_bytes_max = 10 << 20}};
+    recovery_begin(&place->recovery, place->reactor, place_recovered);
+    place_wait(place);
+    cr_assert_eq(place->recovery.job.op.result, 0, "%s", place->recovery.problem);
+    place->options.start = place->recovery.start;
+    place->options.salt = place->recovery.salt;
+    place->options.was_clean = place->recovery.was_clean;
+    struct log_state *states[64];
+    uint32_t count = (uint32_t)place->recovery.logs_count;
+    for (uint32_t i = 0; i < count; i++) {
+        states[i] = &place->recovery.logs[i];
+    }
+    cr_assert_eq(place_open(place, states, count), 0);
+    recovery_finish(&place->recovery, place->reactor, place_recovered);
+    place_wait(place);
+    cr_assert_eq(place->recovery.job.op.result, 0, "%s", place->recovery.problem);
+    recovery_free(&place->recovery);
+}
+
+struct place_stop {
+    struct clean_stop stop;
+    struct place *place;
+};
+
+static inline void place_stopped(struct op *op)
+{
+    container_of(op, struct place_stop, stop.job.op)->place->done = true;
+}
+
+static inline void place_stop(struct place *place)
+{
+    struct clean_stop_log stops[64];
+    int64_t count = place_close(place, stops);
+    cr_assert_geq(count, 0);
+    struct place_stop stop = {.place = place,
+                              .stop = {.directory = place->directory,
+                                       .logs = stops,
+                                       .logs_count = (size_t)count,
+                                       .lock_fd = place->recovery.lock_fd}};
+    clean_stop_begin(&stop.stop, place->reactor, place_stopped);
+    place_wait(place);
+    cr_assert_eq(stop.stop.job.op.result, 0);
+}
+
+/* As a killed process leaves it: what was in memory is gone. */
+static inline void place_kill(struct place *place)
+{
+    fixture_deinit(&place->fixture);
+    close(place->recovery.lock_fd);
+    memset(&place->fixture, 0, sizeof(place->fixture));
+    fixture_init(&place->fixture, 1, "");
+}
+
 static inline void place_init(struct place *place)
 {
     memset(place, 0, sizeof(*place));
@@ -77,13 +151,6 @@ static inline void place_init(struct place *place)
         .journal_bytes = 8 << 20,
         .journal_file_bytes = 1 << 20,
     };
-}
-
-static inline int64_t place_close(struct place *place, struct clean_stop_log *logs)
-{
-    store_close(&place->store, logs, &place->op, place_op_done);
-    place_wait(place);
-    return place->op.result;
 }
 
 static inline void place_deinit(struct place *place)
@@ -126,6 +193,19 @@ static inline void known_init(struct known *known, struct place *place, const ch
     known->log = store_create_log(&place->store, topic_id, topic, 0, settings, 0);
     known->batches = calloc(PLACE_BATCHES_MAX, sizeof(*known->batches));
     cr_assert(known->log && known->batches);
+}
+
+/* The log again, after a restart. */
+static inline void known_find(struct known *known, const char *name,
+                              const struct log_settings *settings)
+{
+    for (known->log = known->place->store.logs; known->log; known->log = known->log->next) {
+        if (strcmp(known->log->name, name) == 0) {
+            known->log->settings = *settings;
+            return;
+        }
+    }
+    cr_assert_fail("%s is not there", name);
 }
 
 static inline void known_deinit(struct known *known)

@@ -1,5 +1,4 @@
 /* A store on a real disk: what is appended is read back, whatever happens in between. */
-#include "log/clean_stop.h"
 #include "tests/log/store_fixture.h"
 
 Test(store, appends_and_reads_back_from_the_tail)
@@ -28,11 +27,15 @@ Test(store, appends_and_reads_back_from_the_tail)
     place_deinit(&place);
 }
 
-/* Appends to some logs, with at most `in_flight` of each pending, until each has `count` batches. */
+/* Appends to some logs, at most `in_flight` of each pending, until each has `count` batches. */
 static void append_under_load(struct place *place, struct known *known, uint32_t logs,
                               uint32_t count, uint32_t in_flight, uint32_t bytes_max)
 {
-    for (uint32_t left = logs * count; left > 0;) {
+    uint32_t left = 0;
+    for (uint32_t i = 0; i < logs; i++) {
+        left += count - known[i].count;
+    }
+    while (left > 0) {
         for (uint32_t i = 0; i < logs; i++) {
             if (known[i].count < count && known[i].count - known[i].ended < in_flight) {
                 known_append(&known[i], place_random(place, bytes_max));
@@ -92,7 +95,7 @@ Test(store, splits_batches_larger_than_a_commit)
     place.options.journal_bytes = 4 * (64 << 10);
     cr_assert_eq(place_open(&place, NULL, 0), 0);
     known_init(&known, &place, "topic", &known_settings);
-    append_under_load(&place, &known, 1, 40, 3, 500000);
+    append_under_load(&place, &known, 1, 15, 3, 500000);
     all_succeeded(&known);
     known_verify(&known);
     static struct clean_stop_log stops[8];
@@ -262,4 +265,54 @@ Test(store, drops_a_log_under_load_and_with_pins)
     known_deinit(&known[0]);
     known_deinit(&known[1]);
     place_deinit(&place);
+}
+
+/* Starts, appends, and stops as `stop` says, a few times; each time all that was there is there. */
+static void goes_on_after(void (*stop)(struct place *place))
+{
+    static struct place place;
+    static struct known known[3];
+    struct log_settings settings[3] = {known_settings, known_settings, known_settings};
+    settings[1].segment_bytes = 64 << 10;
+    settings[1].index_interval_bytes = 512;
+    place_init(&place);
+    place.options.journal_file_bytes = 256 << 10;
+    place.options.journal_bytes = 1 << 20;
+    for (uint32_t life = 0; life < 3; life++) {
+        static const char *const topics[3] = {"large", "rolling", "small"};
+        static const char *const names[3] = {"large-0", "rolling-0", "small-0"};
+        place_start(&place);
+        for (int i = 0; i < 3; i++) {
+            if (life == 0) {
+                known_init(&known[i], &place, topics[i], &settings[i]);
+            } else {
+                known_find(&known[i], names[i], &settings[i]);
+                cr_assert_eq(known[i].log->log_end, known[i].count);
+                known_verify(&known[i]);
+            }
+        }
+        append_under_load(&place, &known[0], 1, known[0].count + 100, 10, 20000);
+        append_under_load(&place, &known[1], 1, known[1].count + 300, 3, 1000);
+        append_under_load(&place, &known[2], 1, known[2].count + 1, 1, 100);
+        for (int i = 0; i < 3; i++) {
+            all_succeeded(&known[i]);
+            known_verify_from(&known[i], known[i].count / 2, 1 << 20);
+            cr_assert_eq(known_offset_of(&known[i], 1000 + known[i].count), known[i].count - 1);
+        }
+        stop(&place);
+    }
+    for (int i = 0; i < 3; i++) {
+        known_deinit(&known[i]);
+    }
+    place_deinit(&place);
+}
+
+Test(store, goes_on_after_a_clean_stop)
+{
+    goes_on_after(place_stop);
+}
+
+Test(store, goes_on_after_a_kill)
+{
+    goes_on_after(place_kill);
 }
