@@ -70,7 +70,7 @@ Test(store, uses_a_tiny_journal_again_and_again)
     place.options.journal_bytes = 4 * (64 << 10);
     cr_assert_eq(place_open(&place, NULL, 0), 0);
     for (int i = 0; i < 5; i++) {
-        char topic[16];
+        char topic[20];
         snprintf(topic, sizeof(topic), "topic%d", i);
         known_init(&known[i], &place, topic, &known_settings);
     }
