@@ -6,8 +6,11 @@
 #include <string.h>
 
 enum {
-    WILD_BYTES = 16, /* runs are copied in words of this size: up to 15 bytes past their end, */
-    LZ_MARGIN_BYTES = 2 * WILD_BYTES, /* which are the oldest in the ring, or lie behind it */
+    WILD_BYTES =
+        16, /* runs are copied in words of this size, past their end: what is overwritten */
+    LZ_HISTORY_MARGIN_BYTES =
+        2 * WILD_BYTES, /* there is the oldest in the ring, or lies behind it */
+    LZ_MARGIN_BYTES = LZ_HISTORY_MARGIN_BYTES + WILD_BYTES,
     LZ4_MAGIC = 0x184d2204,
     LZ4_COPY_BYTES_MIN = 4,
     LZ4_BLOCK_BYTES_LOG_MIN = 4, /* codes 4 to 7: 64 KiB, 256 KiB, 1 MiB, 4 MiB */
@@ -237,6 +240,39 @@ static bool next_lz4_token(struct lz *lz)
     return begin_literal(lz, bytes);
 }
 
+/* Whole sequences as long as they are plainly in bounds: short, from 16 bytes back or more, nothing
+ * near an end. That is most of a stream; whatever else comes is left to the steps above. */
+static size_t run_lz4(struct lz *lz, size_t room)
+{
+    enum { INPUT_MARGIN = 1 + 14 + 2 + 1 + WILD_BYTES, OUTPUT_MARGIN = 14 + 273 + 2 * WILD_BYTES };
+    const uint8_t *at = lz->at;
+    uint8_t *start = lz->ring + lz->ring_at, *to = start;
+    uint64_t reach = lz->block_written < lz->ring_at ? lz->block_written : lz->ring_at;
+    room = room < lz->block_left ? room : (size_t)lz->block_left;
+    while ((size_t)(to - start) + OUTPUT_MARGIN <= room && lz->block_end - at >= INPUT_MARGIN) {
+        size_t literal = *at >> 4, count = *at & 15;
+        const uint8_t *behind = at + 1 + literal;
+        uint32_t offset = behind[0] | (uint32_t)behind[1] << 8;
+        bool is_long = count == 15;
+        count += is_long ? behind[2] : 0;
+        if (literal == 15 || count == 15 + 255 || offset < WILD_BYTES ||
+            offset > reach + (size_t)(to - start) + literal) {
+            break;
+        }
+        memcpy(to, at + 1, WILD_BYTES);
+        to += literal;
+        count += LZ4_COPY_BYTES_MIN;
+        for (size_t i = 0; i < count; i += WILD_BYTES) {
+            memcpy(to + i, to + i - offset, WILD_BYTES);
+        }
+        to += count;
+        at = behind + 2 + is_long;
+    }
+    lz->at = at;
+    wrote(lz, (size_t)(to - start));
+    return (size_t)(to - start);
+}
+
 /* -- snappy ------------------------------------------------------------------------------------- */
 
 size_t lz_snappy_memory_bytes(size_t bytes)
@@ -327,6 +363,48 @@ static bool next_snappy_tag(struct lz *lz)
     }
 }
 
+/* As run_lz4: tags with short literals, and copies from 16 bytes back or more. */
+static size_t run_snappy(struct lz *lz, size_t room)
+{
+    enum { INPUT_MARGIN = 1 + 60 + WILD_BYTES, OUTPUT_MARGIN = 64 + WILD_BYTES };
+    const uint8_t *at = lz->at;
+    uint8_t *start = lz->ring + lz->ring_at, *to = start;
+    uint64_t reach = lz->block_written < lz->ring_at ? lz->block_written : lz->ring_at;
+    room = room < lz->block_left ? room : (size_t)lz->block_left;
+    while ((size_t)(to - start) + OUTPUT_MARGIN <= room && lz->block_end - at >= INPUT_MARGIN) {
+        uint8_t tag = *at;
+        int kind = tag & 3; /* 1 and 2: a copy, with as many bytes of offset behind the tag */
+        size_t count = (tag >> 2) + 1u, behind_tag;
+        const uint8_t *from;
+        if (kind == 0) {
+            from = at + 1;
+            behind_tag = count;
+        } else {
+            uint32_t offset = at[1] | (uint32_t)at[2] << 8;
+            if (kind == 1) {
+                count = 4 + (tag >> 2 & 7);
+                offset = (uint32_t)(tag >> 5) << 8 | at[1];
+            }
+            if (kind == 3 || offset < WILD_BYTES || offset > reach + (size_t)(to - start)) {
+                break;
+            }
+            from = to - offset;
+            behind_tag = (size_t)kind;
+        }
+        if (kind == 0 && count > 60) { /* its length stands behind the tag */
+            break;
+        }
+        for (size_t i = 0; i < count; i += WILD_BYTES) {
+            memcpy(to + i, from + i, WILD_BYTES);
+        }
+        to += count;
+        at += 1 + behind_tag;
+    }
+    lz->at = at;
+    wrote(lz, (size_t)(to - start));
+    return (size_t)(to - start);
+}
+
 /* -- reading ------------------------------------------------------------------------------------ */
 
 static bool advance(struct lz *lz)
@@ -348,8 +426,12 @@ static size_t decode(struct lz *lz, size_t room)
             }
             written += lz->literal_left > 0 ? copy_literal(lz, room - written)
                                             : copy_history(lz, room - written);
-        } else if (!advance(lz)) {
-            lz->broken = true;
+        } else {
+            if (lz->in_block && !lz->needs_copy && !lz->is_plain) {
+                written +=
+                    lz->is_lz4 ? run_lz4(lz, room - written) : run_snappy(lz, room - written);
+            }
+            lz->broken = !advance(lz);
         }
     }
     if (lz->is_lz4 && lz->in_block && lz->has_block_checksum) {
