@@ -508,9 +508,11 @@ Test(uring, costs_nothing_while_idle)
     struct reactor *idle = &fixture->reactors[1];
     pthread_t thread;
     pthread_create(&thread, NULL, loop, idle);
-    const struct timespec settling = {.tv_nsec = 50 * 1000 * 1000};
+    const struct timespec moment = {.tv_nsec = 1000 * 1000};
     const struct timespec watching = {.tv_nsec = 300 * 1000 * 1000};
-    nanosleep(&settling, NULL);
+    while (!atomic_load(&idle->mailroom.sleeping)) {
+        nanosleep(&moment, NULL);
+    }
     uint64_t turns = metric_value(&idle->metrics, METRIC_TURNS);
     nanosleep(&watching, NULL);
     cr_assert_eq(metric_value(&idle->metrics, METRIC_TURNS), turns, "not one turn");
