@@ -184,8 +184,10 @@ static enum admission make_segment(struct log *log, struct log_append *append)
     struct segment *active = log_active(log);
     struct store *store = log->store;
     if (log->told_base != active->base_offset) {
-        store_want_state(store, log); /* append_pump is called when it is durable */
-        return WAITS;
+        if (!log->is_state_out || log->state_base != active->base_offset) {
+            store_want_state(store, log);
+        }
+        return WAITS; /* append_pump is called when it is durable */
     }
     if (is_known_full(log)) {
         return ended(append, -ENOSPC);
@@ -482,6 +484,9 @@ static void append_apply(struct log *log, struct log_append *append)
     if (append->leader_epoch > epochs_latest(&log->epochs)) {
         log_assign_epoch(log, append->leader_epoch);
     }
+    struct metrics *metrics = &log->store->reactor->metrics;
+    metric_add(metrics, METRIC_BATCHES_IN, 1);
+    metric_add(metrics, METRIC_RECORDS_IN, (uint64_t)batch.records_count);
     log->next_offset = append->last_offset + 1;
     log->end_position = active->appended;
 }

@@ -227,27 +227,29 @@ static int active_take(struct log *log, struct segment *active,
                              ? block_floor(UINT32_MAX)
                              : block_floor((uint32_t)content->file_bytes);
     active->first_timestamp = content->first_timestamp;
-    offset_index_init(
-        &active->offset_index, active->base_offset, log->settings.index_bytes_max,
-        log->settings.index_interval_bytes);     /* settings that are the topic's by now */
     if (active->file_bytes < active->appended) { /* cut by a clean stop, inside a block */
         active->file_bytes = 0;
     }
+    int64_t max_timestamp = active->time_index.max_timestamp; /* the STATE's */
+    int64_t max_offset = active->time_index.max_offset;
+    offset_index_deinit(&active->offset_index); /* of a try that failed */
+    time_index_deinit(&active->time_index);
+    offset_index_init(&active->offset_index, active->base_offset, log->settings.index_bytes_max,
+                      log->settings.index_interval_bytes); /* the topic's settings by now */
+    time_index_init(&active->time_index, active->base_offset, log->settings.index_bytes_max);
     int result = offset_index_load(&active->offset_index, content->offset_entries,
                                    (size_t)content->offset_bytes, content->end);
-    if (result < 0) {
-        return result;
+    if (result == 0) {
+        result = time_index_load(&active->time_index, content->time_entries,
+                                 (size_t)content->time_bytes);
+    }
+    if (max_timestamp >= 0) {
+        time_index_note(&active->time_index, max_timestamp, max_offset);
     }
     uint32_t count = active->offset_index.count;
     uint32_t indexed = count ? active->offset_index.entries[count - 1].position : 0;
     active->offset_index.bytes_unindexed = active->appended - indexed;
     active->offset_entries_settled = count;
-    struct time_index noted = active->time_index;
-    result =
-        time_index_load(&active->time_index, content->time_entries, (size_t)content->time_bytes);
-    if (result == 0 && noted.max_timestamp >= 0) {
-        time_index_note(&active->time_index, noted.max_timestamp, noted.max_offset);
-    }
     active->time_entries_settled = active->time_index.count;
     return result;
 }
@@ -383,11 +385,8 @@ void log_assign_epoch(struct log *log, int32_t leader_epoch)
         return;
     }
     log->leader_epoch = leader_epoch;
-    if (epochs_assign(&log->epochs, leader_epoch, log->next_offset) == 1) {
-        log->epochs_changed = true;
-        if (log->told_base >= 0) {
-            store_want_state(log->store, log);
-        }
+    if (epochs_assign(&log->epochs, leader_epoch, log->next_offset) == 1 && log->told_base >= 0) {
+        store_want_state(log->store, log);
     }
 }
 
@@ -418,9 +417,10 @@ static void drop_begun(struct op *op)
 static void drop_end(struct log *log, int64_t result)
 {
     struct op *op = log->drop_op;
+    struct reactor *reactor = log->store->reactor;
     log_free(log);
     op->result = result;
-    op->then(op);
+    reactor_ready(reactor, op, op->then);
 }
 
 static void drop_go_on(struct log *log)

@@ -153,8 +153,7 @@ struct log {
     uint32_t segments_count, segments_room;
     bool is_listed; /* all sealed segments are in `segments` */
     bool has_directory;
-    bool epochs_changed; /* leader-epoch-checkpoint is behind */
-    uint32_t busy;       /* jobs, reads and writes that will come back to it */
+    uint32_t busy; /* jobs, reads and writes that will come back to it */
 
     /* append.c */
     struct op_queue appends;    /* not placed yet, in order; the first may be in part */

@@ -56,7 +56,6 @@ struct log *store_create_log(struct store *store, const uint8_t topic_id[16], co
         store->log_counter++;
         log->is_listed = true;
         log_active(log)->is_loaded = true;
-        log->epochs_changed = true;
     }
     state_deinit(&state);
     return log;

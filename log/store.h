@@ -142,6 +142,7 @@ struct store {
 
 /* Takes over the states (moves them out; the array is borrowed until then) of the logs given;
  * journals a STATE for each. Their settings are defaults until the caller sets log->settings.
+ * Nothing may be appended or dropped before recovery_finish has ended.
  *   op result   0 or -errno. store->logs then has them in the order given */
 void store_open(struct store *store, struct reactor *reactor, const struct store_options *options,
                 struct log_state **states, uint32_t states_count, struct op *op, op_fn *then);

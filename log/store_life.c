@@ -188,6 +188,7 @@ static void journal_is_open(struct op *op)
     if (op->result < 0) {
         int64_t result = op->result;
         store->offline = true;
+        store->open_count = 0;
         segments_close_fds(store, &store->ballast_fd, 1);
         store->close_result = result;
         store->step = STORE_CLOSED;
@@ -206,14 +207,17 @@ static void adopt_go_on(struct op *op)
         .index_interval_bytes = 4096,
         .index_bytes_max = 10 << 20,
     };
+    if (store->offline) {
+        store->open_count = store->open_done;
+    }
     for (uint32_t i = 0; i < LOGS_PER_TURN && store->open_done < store->open_count; i++) {
         struct log_state *state = store->open_states[store->open_done++];
         struct log *log = log_new(store, state, &defaults);
-        if (!log) {
+        if (log) {
+            store_want_state(store, log);
+        } else {
             store_fail(store, -ENOMEM);
-            return;
         }
-        store_want_state(store, log);
     }
     if (store->open_done < store->open_count) {
         reactor_ready(store->reactor, &store->open_op, adopt_go_on);
@@ -397,9 +401,17 @@ static void store_empty(struct store *store)
     }
 }
 
+/* Something of the store's own is in the reactor's queues. */
+static bool is_step_queued(const struct store *store)
+{
+    return store->is_press_due || store->is_writes_due || store->is_news_due ||
+           store->is_resuming || store->is_state_due || store->open_done < store->open_count;
+}
+
 static bool is_anything_out(const struct store *store)
 {
-    bool is_out = store->finishes_out > 0 || store->states_out > 0 || store->settling;
+    bool is_out = store->finishes_out > 0 || store->states_out > 0 || store->settling ||
+                  is_step_queued(store);
     for (const struct log *log = store->logs; log && !is_out; log = log->next) {
         is_out = log->busy > 0 || log->appends_in_flight > 0;
     }
@@ -475,7 +487,11 @@ static void store_step(struct op *op)
         }
         break;
     case STORE_CLOSED:
-        if (store->jobs == 0) {
+        if (store->jobs == 0 && is_step_queued(store)) {
+            store_go_on(store);
+        } else if (store->jobs == 0) {
+            timer_cancel(store->reactor, &store->idle_timer);
+            timer_cancel(store->reactor, &store->retry_timer);
             int64_t result = store->close_result < 0 ? store->close_result
                              : store->offline        ? -EIO
                                                      : 0;

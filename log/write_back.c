@@ -320,6 +320,7 @@ static void press_go_on(struct op *op)
             }
         }
     }
+    store->data_wanted = 0; /* all of it is on its way; what comes later was not meant */
     settle_maybe(store);
     store_go_on(store);
 }
@@ -601,7 +602,6 @@ static void settle_ended(struct op *op)
         log_came_home(log);
     }
     free(settle);
-    store->data_wanted = 0;
     press_again(store);
     write_back_release(store);
     settle_maybe(store);
