@@ -63,8 +63,9 @@ struct log_locate {
     bool whole_first; /* the first batch is not cut, however large */
     /* out; bytes 0: nothing to read now */
     int64_t segment_base;
-    uint32_t position; /* of the batch that holds offset, or the next one */
-    uint32_t bytes;    /* up to log_end; the last batch may be cut */
+    uint32_t position;    /* of the batch that holds offset, or the next one */
+    uint32_t bytes;       /* up to log_end; the last batch may be cut */
+    uint32_t first_bytes; /* of the first batch, whole */
     int64_t log_start, log_end, high_watermark; /* as seen with it */
 
     /* read.c only */

@@ -108,6 +108,7 @@ static enum scan scan_header(struct log_locate *locate, const uint8_t *header)
     locate->segment_base = segment->base_offset;
     locate->position = locate->scan_position;
     locate->bytes = bytes;
+    locate->first_bytes = batch.batch_bytes;
     return SCAN_FOUND;
 }
 
