@@ -128,6 +128,9 @@ static enum scan scan_window(struct log_locate *locate, int64_t window_bytes)
     enum scan scan = SCAN_NEEDS_BYTES;
     while (scan == SCAN_NEEDS_BYTES) {
         uint64_t at = locate->scan_position - locate->io.position;
+        if (locate->scan_position >= locate->segment->written) {
+            return scan; /* what follows in its block is in the tail */
+        }
         if (at + BATCH_HEADER_BYTES > (uint64_t)window_bytes) {
             return at == locate->scan_position % FILE_BLOCK_BYTES ? SCAN_BROKEN : scan;
         }
