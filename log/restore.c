@@ -548,7 +548,10 @@ static int walk_active(struct restoring *log, uint64_t *end)
     while (position < *end) {
         struct batch batch;
         int found = next_batch(log, position, *end, &batch);
-        if (found == 0 && position >= log->state->position) {
+        /* Parts of a batch that was never finished, or what an earlier recovery left of them. */
+        bool is_torn =
+            found == -EBADMSG && position == log->state->position && log->state->placed > position;
+        if ((found == 0 && position >= log->state->position) || is_torn) {
             *end = position;
             return 0;
         }
@@ -588,7 +591,7 @@ static int restore_active(struct restoring *log, uint64_t end)
         error = write_indexes(log);
     }
     if (!error) {
-        state->position = (uint32_t)end;
+        state->position = state->placed = (uint32_t)end;
         state->index_bytes = log->offset_index.count * OFFSET_INDEX_ENTRY_BYTES;
         state->time_index_bytes = log->time_index.count * TIME_INDEX_ENTRY_BYTES;
     }
@@ -604,10 +607,10 @@ static uint32_t bytes_that_count(const struct log_state *state, const struct rep
     if (entry->log_sequence > state->log_sequence || entry->segment_base < state->segment_base) {
         return entry->bytes;
     }
-    if (entry->segment_base > state->segment_base || entry->position >= state->position) {
+    if (entry->segment_base > state->segment_base || entry->position >= state->placed) {
         return 0;
     }
-    uint32_t left = state->position - entry->position;
+    uint32_t left = state->placed - entry->position;
     return entry->bytes < left ? entry->bytes : left;
 }
 
@@ -691,35 +694,46 @@ static int restore_others(struct restoring *log, int64_t laid_from)
     return error;
 }
 
+/* What the entries from *next on have for one segment, then the segment itself. */
+static int lay_one(struct restoring *log, int64_t base, size_t *next)
+{
+    const struct log_state *state = log->state;
+    int error = open_segment(log, base);
+    if (error) {
+        return error;
+    }
+    bool is_active = base == state->segment_base;
+    uint64_t end = is_active ? state->placed : 0;
+    error = lay_segment(log, next, &end);
+    if (!error) {
+        error = overlay_write(&log->overlay);
+    }
+    if (!error && is_active) {
+        error = restore_active(log, end);
+    }
+    overlay_close(&log->overlay);
+    return error;
+}
+
 static int lay_all(struct restoring *log, int64_t *laid_from)
 {
     const struct log_state *state = log->state;
+    int error = 0;
+    size_t next = 0;
     *laid_from = INT64_MAX;
-    for (size_t next = 0; next < log->entries_count;) {
+    while (next < log->entries_count && !error) {
+        int64_t base = log->entries[next].segment_base;
         if (bytes_that_count(state, &log->entries[next]) == 0) {
             next++;
             continue;
         }
-        int error = open_segment(log, log->entries[next].segment_base);
-        if (error) {
-            return error;
-        }
-        bool is_active = log->base == state->segment_base;
-        uint64_t end = is_active ? state->position : 0;
-        *laid_from = log->base < *laid_from ? log->base : *laid_from;
-        error = lay_segment(log, &next, &end);
-        if (!error) {
-            error = overlay_write(&log->overlay);
-        }
-        if (!error && is_active) {
-            error = restore_active(log, end);
-        }
-        overlay_close(&log->overlay);
-        if (error) {
-            return error;
-        }
+        *laid_from = base < *laid_from ? base : *laid_from;
+        error = lay_one(log, base, &next);
     }
-    return 0;
+    if (!error && state->placed > state->position) {
+        error = lay_one(log, state->segment_base, &next); /* settled parts of a batch: cut them */
+    }
+    return error;
 }
 
 int restore_log(struct restore *restore, struct log_state *state,
@@ -732,10 +746,11 @@ int restore_log(struct restore *restore, struct log_state *state,
         .entries_count = entries_count,
         .base = state->segment_base,
     };
-    if (entries_count == 0 && state->uncut_base == state->segment_base) {
+    bool is_torn = state->placed > state->position;
+    if (entries_count == 0 && state->uncut_base == state->segment_base && !is_torn) {
         return 0; /* the files say what the STATE says */
     }
-    if (entries_count > 0) {
+    if (entries_count > 0 || is_torn) {
         restore->has_changed = true;
         int error = make_directory(&log, has_directory);
         if (error) {

@@ -11,9 +11,9 @@ enum {
     STATE_VERSION = 1,
     STATE_DROPPED = 1, /* flag */
     EPOCH_BYTES = 12,
-    /* version, flags, topic id, partition, data_from, segment base, position, uncut base, log start,
-     * log end, high watermark, max timestamp, its offset, two index lengths; then three lengths */
-    FIXED_BYTES = 2 + 2 + 16 + 4 + 8 + 8 + 4 + 8 * 6 + 4 + 4,
+    /* version, flags, topic id, partition, data_from, segment base, position, placed, uncut base,
+     * log start, log end, high watermark, max timestamp, its offset, two index lengths; then three lengths */
+    FIXED_BYTES = 2 + 2 + 16 + 4 + 8 + 8 + 4 + 4 + 8 * 6 + 4 + 4,
     LENGTHS_BYTES = 2 + 4 + 4,
 };
 
@@ -73,6 +73,7 @@ void state_encode(const struct log_state *state, void *buffer)
     at = put64(at, state->data_from);
     at = put64(at, (uint64_t)state->segment_base);
     at = put32(at, state->position);
+    at = put32(at, state->placed);
     at = put64(at, (uint64_t)state->uncut_base);
     at = put64(at, (uint64_t)state->log_start);
     at = put64(at, (uint64_t)state->log_end);
@@ -105,6 +106,7 @@ static void read_fixed(struct log_state *state, struct cursor *cursor)
     state->data_from = (uint64_t)cursor_int64(cursor);
     state->segment_base = cursor_int64(cursor);
     state->position = cursor_uint32(cursor);
+    state->placed = cursor_uint32(cursor);
     state->uncut_base = cursor_int64(cursor);
     state->log_start = cursor_int64(cursor);
     state->log_end = cursor_int64(cursor);
@@ -123,7 +125,8 @@ static void read_fixed(struct log_state *state, struct cursor *cursor)
 static bool fixed_is_sane(const struct log_state *state)
 {
     return state_name_is_good(state->name) && state->partition >= 0 && state->segment_base >= 0 &&
-           state->position <= INT32_MAX && state->uncut_base >= 0 &&
+           state->position <= INT32_MAX && state->placed >= state->position &&
+           state->placed <= INT32_MAX && state->uncut_base >= 0 &&
            state->uncut_base <= state->segment_base && state->log_start >= 0 &&
            state->log_start <= state->log_end && state->segment_base <= state->log_end &&
            state->high_watermark <= state->log_end;

@@ -24,7 +24,8 @@ struct log_state {
     int32_t partition;
     char name[LOG_NAME_BYTES_MAX + 1]; /* of the directory: topic-partition */
     int64_t segment_base;              /* of the active segment */
-    uint32_t position;                 /* its end */
+    uint32_t position;                 /* its end, of whole batches */
+    uint32_t placed; /* >= position: so far the parts of a large batch reach that is on its way */
     /* Sealed segments from this base on may still be longer than their records: zeros, allocated
      * ahead, follow. The active base: there are none. */
     int64_t uncut_base;

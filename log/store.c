@@ -84,6 +84,7 @@ static void state_of(const struct log *log, struct log_state *state)
         .partition = log->partition,
         .segment_base = active->base_offset,
         .position = log->end_position,
+        .placed = active->appended,
         .uncut_base = uncut_base(log),
         .log_start = log->log_start,
         .log_end = log->next_offset,

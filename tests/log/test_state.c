@@ -16,6 +16,7 @@ static void fill(struct log_state *state)
         .name = "orders.v2-9",
         .segment_base = 5000,
         .position = 123456,
+        .placed = 150000,
         .uncut_base = 4000,
         .log_start = 1000,
         .log_end = 6000,
@@ -62,6 +63,7 @@ Test(state, says_what_it_was_told)
     cr_assert_str_eq(read.name, wrote.name);
     cr_assert_eq(read.segment_base, wrote.segment_base);
     cr_assert_eq(read.position, wrote.position);
+    cr_assert_eq(read.placed, wrote.placed);
     cr_assert_eq(read.uncut_base, wrote.uncut_base);
     cr_assert_eq(read.log_start, wrote.log_start);
     cr_assert_eq(read.log_end, wrote.log_end);
@@ -128,7 +130,7 @@ Test(state, of_a_newer_version_is_refused)
 
 Test(state, that_contradicts_itself_is_refused)
 {
-    for (int wrong = 0; wrong < 5; wrong++) {
+    for (int wrong = 0; wrong < 6; wrong++) {
         struct log_state wrote, read;
         uint32_t bytes;
         fill(&wrote);
@@ -143,10 +145,13 @@ Test(state, that_contradicts_itself_is_refused)
             wrote.uncut_base = wrote.segment_base + 1;
             break;
         case 3:
-            wrote.position = UINT32_MAX;
+            wrote.position = wrote.placed = UINT32_MAX;
             break;
         case 4:
             wrote.high_watermark = wrote.log_end + 1;
+            break;
+        case 5:
+            wrote.placed = wrote.position - 1;
             break;
         }
         uint8_t *buffer = encoded(&wrote, &bytes);
