@@ -256,18 +256,18 @@ static void image_check(struct scene *scene, struct sim_disk *image)
 static void scene_point(struct sim_node *node, enum sim_point point)
 {
     struct scene *scene = node->context;
-    struct memory *was = memory_use(NULL);
+    struct process_memory *was = process_memory_use(NULL);
     if (proof_wants_image(scene->proof, &scene->random, scene->rate)) {
         enum sim_cut cut = sim_chance(&scene->random, 20) ? SIM_CUT_KILL : SIM_CUT_POWER;
         image_check(scene, sim_disk_image(node->disk, cut, &scene->random));
     }
-    memory_use(was);
+    process_memory_use(was);
 }
 
 static void scene_play(struct proof *proof)
 {
     static struct scene scene;
-    scene = (struct scene){.proof = proof, .random = {proof->seed * 7919}};
+    scene = (struct scene){.proof = proof};
     struct sim_random shape = {proof->seed};
     scene.cores = (uint32_t)sim_between(&shape, 1, 3);
     scene.entries_max = (uint32_t)sim_between(&shape, 50, ENTRIES_MAX);
@@ -304,6 +304,7 @@ static void scene_play(struct proof *proof)
         proof_fail(proof, "the workload does not end: %s",
                    computer->sim.complaint ? computer->sim.complaint : "it stands still");
     }
+    proof->trace = computer->sim.trace;
     computer_close(computer);
 }
 

@@ -3,16 +3,17 @@
 #include <stdarg.h>
 #include <time.h>
 
-enum { DISK_BYTES = 256 << 20 };
+enum { DISK_BYTES = 256 << 20, WAIT_STEPS_MAX = 1 << 19 };
 
 /* -- the computer ------------------------------------------------------------------------------ */
 
 static void inside_changed(void *context, struct sim_node *node, bool inside)
 {
+    struct computer *computer = context;
     if (inside) {
-        computer_enter(context);
+        computer->outside = process_memory_use(computer->memory);
     } else {
-        computer_leave(context);
+        process_memory_use(computer->outside);
     }
 }
 
@@ -37,7 +38,7 @@ void computer_open(struct computer *computer, uint64_t seed, struct sim_disk *di
 void computer_start(struct computer *computer, uint32_t cores, uint64_t memory_bytes)
 {
     assert(!computer->memory && cores <= COMPUTER_CORES_MAX);
-    computer->memory = memory_new();
+    computer->memory = process_memory_new();
     computer->cores = cores;
     for (uint32_t i = 0; i < cores; i++) {
         int error = reactor_init(&computer->reactors[i], i, cores, computer->peers, memory_bytes,
@@ -51,12 +52,37 @@ void computer_start(struct computer *computer, uint32_t cores, uint64_t memory_b
 
 void computer_enter(struct computer *computer)
 {
-    computer->outside = memory_use(computer->memory);
+    for (uint32_t i = 0; i < computer->cores; i++) {
+        computer->node->cores[i].asleep = false; /* there will be something to do */
+    }
+    inside_changed(computer, computer->node, true);
 }
 
 void computer_leave(struct computer *computer)
 {
-    memory_use(computer->outside);
+    inside_changed(computer, computer->node, false);
+}
+
+static const char arrived[] = "nothing more";
+
+static void op_arrived(struct op *op)
+{
+    op->waits_for = arrived; /* it is ours again */
+}
+
+static bool op_has_arrived(void *context)
+{
+    return ((struct op *)context)->waits_for == arrived;
+}
+
+op_fn *const computer_then = op_arrived;
+
+bool computer_wait(struct computer *computer, struct op *op)
+{
+    computer_leave(computer);
+    bool arrived = sim_run(&computer->sim, op_has_arrived, op, WAIT_STEPS_MAX);
+    computer_enter(computer);
+    return arrived;
 }
 
 static void process_gone(struct computer *computer)
@@ -65,7 +91,7 @@ static void process_gone(struct computer *computer)
         reactor_deinit(&computer->reactors[i]);
     }
     if (computer->memory) {
-        memory_drop(computer->memory);
+        process_memory_drop(computer->memory);
     }
     computer->memory = NULL;
     computer->cores = 0;
@@ -87,12 +113,14 @@ void computer_close(struct computer *computer)
 
 bool proof_wants_image(struct proof *proof, struct sim_random *random, uint32_t rate)
 {
-    proof->points++;
-    if (proof->failed || proof->image >= proof->images_max || sim_below(random, rate) != 0) {
+    proof->points += proof->images_max > 0;
+    if (proof->failed || proof->image >= proof->images_max ||
+        sim_below(&proof->random, rate) != 0) {
         return false;
     }
     proof->image++;
     proof->images++;
+    random->state = sim_mix(proof->seed) + proof->image;
     return proof->only_image == UINT64_MAX || proof->image == proof->only_image;
 }
 
@@ -110,6 +138,23 @@ bool proof_fail(struct proof *proof, const char *format, ...)
     }
     proof->failed = true;
     return false;
+}
+
+static void scene_play_twice(struct proof *proof, void (*scene)(struct proof *proof))
+{
+    uint64_t images_max = proof->images_max;
+    proof->image = 0;
+    proof->random.state = proof->seed;
+    scene(proof);
+    uint64_t trace = proof->trace;
+    if (!proof->failed) {
+        proof->images_max = 0;
+        scene(proof);
+        proof->images_max = images_max;
+        if (!proof->failed && proof->trace != trace) {
+            proof_fail(proof, "the same seed twice, and two stories");
+        }
+    }
 }
 
 int proof_main(int argc, char **argv, uint64_t seeds, void (*scene)(struct proof *proof))
@@ -141,9 +186,8 @@ int proof_main(int argc, char **argv, uint64_t seeds, void (*scene)(struct proof
     }
     for (uint64_t seed = first; seed < first + seeds; seed++) {
         proof.seed = seed;
-        proof.image = 0;
         proof.failed = false;
-        scene(&proof);
+        scene_play_twice(&proof, scene);
         proof.scenes++;
         proof.scenes_failed += proof.failed;
     }

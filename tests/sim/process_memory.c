@@ -1,4 +1,4 @@
-#include "tests/sim/memory.h"
+#include "tests/sim/process_memory.h"
 
 #include <errno.h>
 
@@ -9,20 +9,20 @@ void *__real_aligned_alloc(size_t alignment, size_t bytes);
 int __real_posix_memalign(void **piece, size_t alignment, size_t bytes);
 void __real_free(void *piece);
 
-struct memory {
+struct process_memory {
     size_t pieces;
 };
 
 /* Piece -> owner: open addressing, always at least half empty. */
 struct slot {
     void *piece;
-    struct memory *owner;
+    struct process_memory *owner;
 };
 
 static struct {
     struct slot *slots;
     size_t room, used; /* used counts graves too */
-    struct memory *current;
+    struct process_memory *current;
 } table;
 
 static char grave; /* where a piece was: the search goes on behind it */
@@ -86,12 +86,12 @@ static void disown(void *piece)
     }
 }
 
-struct memory *memory_new(void)
+struct process_memory *process_memory_new(void)
 {
-    return __real_calloc(1, sizeof(struct memory));
+    return __real_calloc(1, sizeof(struct process_memory));
 }
 
-void memory_drop(struct memory *memory)
+void process_memory_drop(struct process_memory *memory)
 {
     for (size_t i = 0; memory->pieces > 0 && i < table.room; i++) {
         struct slot *slot = &table.slots[i];
@@ -105,14 +105,14 @@ void memory_drop(struct memory *memory)
     __real_free(memory);
 }
 
-struct memory *memory_use(struct memory *memory)
+struct process_memory *process_memory_use(struct process_memory *memory)
 {
-    struct memory *before = table.current;
+    struct process_memory *before = table.current;
     table.current = memory;
     return before;
 }
 
-size_t memory_pieces(const struct memory *memory)
+size_t process_memory_pieces(const struct process_memory *memory)
 {
     return memory->pieces;
 }
