@@ -168,7 +168,9 @@ static inline void keeper_append_state(struct keeper *keeper)
 {
     uint32_t count = state_bytes(&keeper->state);
     uint8_t *bytes = malloc(count);
-    keeper->state.placed = keeper->state.position;
+    if (keeper->state.placed < keeper->state.position) {
+        keeper->state.placed = keeper->state.position;
+    }
     state_encode(&keeper->state, bytes);
     keeper_append(keeper, (struct journal_append){.type = ENTRY_STATE, .bytes = {{bytes, count}}});
     free(bytes);

@@ -216,6 +216,38 @@ Test(recovery, cuts_a_batch_that_lacks_its_end_at_any_byte)
     }
 }
 
+/* A STATE may come between the parts of a batch: it knows how far the first reaches. */
+Test(recovery, keeps_a_batch_that_began_before_the_state_and_ended_after_it)
+{
+    for (int settled = 0; settled < 2; settled++) {
+        struct keeper *keeper = keeper_with_batches(6);
+        struct log_state before = keeper->state;
+        uint32_t from = keeper->state.position, middle = from + 70;
+        keeper_make_batch(keeper, 10, 1001);
+        keeper_append_data(keeper, from, middle, 0);
+        struct log_state after = keeper->state;
+        if (settled) { /* and the first part is in the segment, durably, and its entry is gone */
+            keeper->state.position = middle;
+            world_run(&keeper->world, keeper_settle, keeper);
+            after.data_from = before.data_from = keeper->state.data_from;
+        }
+        before.log_sequence = after.log_sequence;
+        before.epochs = after.epochs;
+        before.producers = after.producers;
+        before.placed = middle;
+        keeper->state = before;
+        keeper_append_state(keeper);
+        after.log_sequence = keeper->state.log_sequence;
+        keeper->state = after;
+        keeper_append_data(keeper, middle, keeper->state.position, 0);
+        keeper_append_batch(keeper, 2, -1);
+        keeper_cut(keeper, SIM_CUT_POWER);
+        keeper_recover(keeper);
+        keeper_check(keeper);
+        keeper_free(keeper);
+    }
+}
+
 Test(recovery, forgets_what_was_truncated_before_the_state)
 {
     struct keeper *keeper = keeper_with_batches(10);
@@ -318,7 +350,7 @@ static void roll(struct keeper *keeper)
 {
     keeper->state.uncut_base = keeper->state.segment_base;
     keeper->state.segment_base = keeper->state.log_end;
-    keeper->state.position = 0;
+    keeper->state.position = keeper->state.placed = 0;
     keeper->state.max_timestamp = -1;
     keeper_append_state(keeper);
     world_run(&keeper->world, keeper_make_files, keeper);
