@@ -1,20 +1,15 @@
 #include "log/clean_stop.h"
 
+#include "log/checkpoint.h"
 #include "log/meta_properties.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    PATH_BYTES_MAX = 4096,
-    /* name, partition, offset, separators */
-    LINE_BYTES_MAX = LOG_NAME_BYTES_MAX + 2 * 20 + 4,
-};
+enum { PATH_BYTES_MAX = 4096 };
 
 static int64_t clean_stop_run(struct job *job, struct files *files);
 
@@ -51,25 +46,27 @@ static int64_t first_dirty(const struct clean_stop_log *log)
     return -1; /* nothing was cleaned */
 }
 
-/* Kafka's form: a version, how many lines, and lines of topic, partition and offset. */
-static size_t write_checkpoint(char *text, size_t room, const struct clean_stop *stop,
-                               checkpoint_fn *offset_of)
+/* `text` has room for two lines more than there are logs. */
+static size_t print_checkpoint(char *text, const struct clean_stop *stop, checkpoint_fn *offset_of)
 {
     size_t count = 0;
     for (size_t i = 0; i < stop->logs_count; i++) {
         count += offset_of(&stop->logs[i]) >= 0;
     }
-    size_t used = (size_t)snprintf(text, room, "0\n%zu\n", count);
+    size_t used = checkpoint_print_head(text, count);
     for (size_t i = 0; i < stop->logs_count; i++) {
         const struct clean_stop_log *log = &stop->logs[i];
-        int64_t offset = offset_of(log);
         const char *dash = strrchr(log->name, '-');
-        if (offset >= 0 && dash) {
-            used += (size_t)snprintf(text + used, room - used, "%.*s %s %" PRId64 "\n",
-                                     (int)(dash - log->name), log->name, dash + 1, offset);
+        assert(dash);
+        struct checkpoint_offset line = {
+            .topic = view_of(log->name, (int32_t)(dash - log->name)),
+            .partition = (int32_t)strtol(dash + 1, NULL, 10),
+            .offset = offset_of(log),
+        };
+        if (line.offset >= 0) {
+            used += checkpoint_print_offset(text + used, &line);
         }
     }
-    assert(used < room);
     return used;
 }
 
@@ -84,8 +81,7 @@ static int write_checkpoints(const struct clean_stop *stop, struct files *files)
         {"log-start-offset-checkpoint", log_start},
         {"cleaner-offset-checkpoint", first_dirty},
     };
-    size_t room = (stop->logs_count + 1) * LINE_BYTES_MAX;
-    char *text = malloc(room);
+    char *text = malloc((stop->logs_count + 2) * CHECKPOINT_LINE_BYTES_MAX);
     int error = text ? 0 : -ENOMEM;
     for (size_t i = 0; i < sizeof(checkpoints) / sizeof(checkpoints[0]) && !error; i++) {
         char path[PATH_BYTES_MAX];
@@ -93,7 +89,7 @@ static int write_checkpoints(const struct clean_stop *stop, struct files *files)
         if (bytes < 0 || (size_t)bytes >= sizeof(path)) {
             error = -ENAMETOOLONG;
         } else {
-            size_t used = write_checkpoint(text, room, stop, checkpoints[i].offset_of);
+            size_t used = print_checkpoint(text, stop, checkpoints[i].offset_of);
             error = files_replace_whole(files, path, text, used);
         }
     }
