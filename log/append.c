@@ -206,6 +206,7 @@ static enum admission make_segment(struct log *log, struct log_append *append)
         .has_directory = log->has_directory,
         .base_offset = active->base_offset,
         .bytes = (uint32_t)(bytes < bytes_max ? bytes : bytes_max),
+        .bytes_min = (uint32_t)needed,
     };
     memcpy(job->topic_id, log->topic_id, sizeof(job->topic_id));
     if (log->segments_count > 1) { /* a roll: nothing was appended since */
@@ -266,6 +267,7 @@ static bool extend_begin(struct log *log, uint64_t needed)
         .base_offset = active->base_offset,
         .position = from,
         .bytes = (uint32_t)(end - from),
+        .bytes_min = needed > from ? (uint32_t)(needed - from) : FILE_BLOCK_BYTES,
     };
     active->is_extending = true;
     log->busy++;
@@ -287,6 +289,7 @@ static void append_extended(struct op *op)
     free(job);
     if (result == -ENOSPC) {
         log->full_us = now_us;
+        segment->extent_bytes = EXTENT_BYTES_MIN;
     }
     if (segment->is_extent_waited_for) {
         segment->is_extent_waited_for = false;

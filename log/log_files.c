@@ -227,6 +227,18 @@ static int directory_make(struct files *files, const struct make_job *make)
     return small_file_write(files, path, text, (size_t)bytes);
 }
 
+/* As much as was asked for; on a nearly full disk, what is needed now. */
+static int extent_allocate(struct files *files, int fd, uint32_t position, uint32_t *bytes,
+                           uint32_t bytes_min)
+{
+    int result = files_allocate(files, fd, position, *bytes);
+    if (result == -ENOSPC && *bytes > bytes_min) {
+        *bytes = bytes_min;
+        result = files_allocate(files, fd, position, bytes_min);
+    }
+    return result;
+}
+
 int64_t make_job_run(struct job *job, struct files *files)
 {
     struct make_job *make = container_of(job, struct make_job, job);
@@ -247,7 +259,7 @@ int64_t make_job_run(struct job *job, struct files *files)
     if (fd < 0) {
         return fd;
     }
-    result = files_allocate(files, fd, 0, make->bytes);
+    result = extent_allocate(files, fd, 0, &make->bytes, make->bytes_min);
     if (result < 0) {
         files_close(files, fd);
         return result;
@@ -264,7 +276,7 @@ int64_t extend_job_run(struct job *job, struct files *files)
     if (fd < 0) {
         return fd;
     }
-    int result = files_allocate(files, fd, extend->position, extend->bytes);
+    int result = extent_allocate(files, fd, extend->position, &extend->bytes, extend->bytes_min);
     files_close(files, fd);
     return result;
 }

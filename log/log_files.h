@@ -63,8 +63,8 @@ struct make_job {
     bool has_directory;
     uint8_t topic_id[16];
     int64_t base_offset;
-    uint32_t bytes;
-    void *snapshot; /* malloc'd, NULL: none */
+    uint32_t bytes, bytes_min; /* of the extent; the least that serves; out: what there is */
+    void *snapshot;            /* malloc'd, NULL: none */
     size_t snapshot_bytes;
 };
 int64_t make_job_run(struct job *job, struct files *files);
@@ -74,7 +74,8 @@ struct extend_job {
     struct segment *segment;
     struct log_place place;
     int64_t base_offset;
-    uint32_t position, bytes;
+    uint32_t position;
+    uint32_t bytes, bytes_min; /* as above */
 };
 int64_t extend_job_run(struct job *job, struct files *files);
 

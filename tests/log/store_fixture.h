@@ -6,6 +6,7 @@
 #define TESTS_LOG_STORE_FIXTURE_H
 
 #include "core/big_endian.h"
+#include "core/sim.h"
 #include "log/clean_stop.h"
 #include "log/recovery.h"
 #include "log/store.h"
@@ -19,13 +20,16 @@
 enum { PLACE_BATCHES_MAX = 20000 };
 
 struct place {
-    struct fixture fixture;
+    struct fixture fixture; /* a real reactor, or ... */
+    struct sim *sim;        /* ... one of this world, on this node */
+    struct sim_node *node;
     struct reactor *reactor;
     char directory[64];
     struct store_options options;
     struct recovery recovery;
     struct store store;
     struct op op;
+    struct timer timer;
     bool done;
     uint64_t random;
 };
@@ -41,20 +45,54 @@ static inline void place_op_done(struct op *op)
     container_of(op, struct place, op)->done = true;
 }
 
+/* One step; false: nothing will ever happen any more. */
+static inline bool place_turn(struct place *place)
+{
+    if (place->sim) {
+        return sim_step(place->sim);
+    }
+    reactor_turn(place->reactor, false);
+    return true;
+}
+
+/* A simulated reactor that sleeps was given something to do from outside of its turns. */
+static inline void place_wake(struct place *place)
+{
+    if (place->sim) {
+        place->node->cores[0].asleep = false;
+    }
+}
+
+static inline void place_until(struct place *place, const bool *done)
+{
+    uint64_t steps = 0;
+    place_wake(place);
+    if (!place->sim) {
+        fixture_turn_until(&place->fixture, done);
+    }
+    while (!*done) {
+        cr_assert(place_turn(place), "the world stands still");
+        cr_assert_lt(++steps, 1 << 22, "took too long");
+        cr_assert_null(place->sim->complaint, "%s", place->sim->complaint);
+    }
+}
+
 static inline void place_wait(struct place *place)
 {
-    fixture_turn_until(&place->fixture, &place->done);
+    place_until(place, &place->done);
     place->done = false;
+}
+
+static inline void place_timer_fired(struct op *op)
+{
+    container_of(op, struct place, timer.op)->done = true;
 }
 
 /* Turns for a while in which nothing is awaited. */
 static inline void place_let_pass(struct place *place, uint64_t us)
 {
-    reactor_turn(place->reactor, false);
-    uint64_t begun_us = reactor_now_us(place->reactor);
-    while (reactor_now_us(place->reactor) - begun_us < us) {
-        reactor_turn(place->reactor, false);
-    }
+    timer_start(place->reactor, &place->timer, us, place_timer_fired);
+    place_wait(place);
 }
 
 static inline int64_t place_open(struct place *place, struct log_state **states, uint32_t count)
@@ -151,6 +189,37 @@ static inline void place_init(struct place *place)
         .journal_bytes = 8 << 20,
         .journal_file_bytes = 1 << 20,
     };
+}
+
+/* The same in a simulated world, with a disk of so many bytes. */
+static inline void place_init_sim(struct place *place, uint64_t seed, uint64_t disk_bytes)
+{
+    memset(place, 0, sizeof(*place));
+    place->sim = calloc(1, sizeof(*place->sim));
+    sim_init(place->sim, &(struct sim_options){.seed = seed});
+    struct sim_disk *disk = sim_disk_new(&(struct sim_memory){0}, disk_bytes);
+    place->node = sim_node_new(place->sim, disk);
+    place->reactor = &place->fixture.reactors[0];
+    cr_assert_eq(
+        reactor_init(place->reactor, 0, 1, place->fixture.peers, FIXTURE_MEMORY_BYTES, 0, NULL), 0);
+    sim_attach(place->reactor, place->node);
+    strcpy(place->directory, "/data");
+    cr_assert_eq(sim_disk_make_directory(disk, place->directory), 0);
+    place->random = seed;
+    place->options = (struct store_options){
+        .directory = place->directory,
+        .start = 1,
+        .salt = 4711,
+        .journal_bytes = 256 << 10,
+        .journal_file_bytes = 64 << 10,
+    };
+}
+
+static inline void place_deinit_sim(struct place *place)
+{
+    sim_deinit(place->sim);
+    reactor_deinit(place->reactor);
+    free(place->sim);
 }
 
 static inline void place_deinit(struct place *place)
@@ -254,6 +323,7 @@ static inline struct known_batch *known_append_as(struct known *known, uint32_t 
         known_bytes(known->place, value_bytes, 1000 + known->count, header, &batch->append.bytes);
     batch->append.batch = batch->bytes;
     log_append(known->log, &batch->append, known_ended);
+    place_wake(known->place);
     return batch;
 }
 
@@ -265,7 +335,7 @@ static inline struct known_batch *known_append(struct known *known, uint32_t val
 
 static inline void known_wait(struct known *known)
 {
-    fixture_turn_until(&known->place->fixture, &known->all_ended);
+    place_until(known->place, &known->all_ended);
 }
 
 struct known_read {
@@ -291,7 +361,7 @@ static inline void known_locate(struct known *known, struct known_read *read, in
     *read = (struct known_read){
         .known = known, .locate = {.offset = offset, .bytes_max = bytes_max, .whole_first = true}};
     if (!log_locate(known->log, &read->locate, known_located)) {
-        fixture_turn_until(&known->place->fixture, &read->done);
+        place_until(known->place, &read->done);
     }
     read->done = false;
 }
@@ -302,7 +372,7 @@ static inline int64_t known_pin(struct known *known, struct known_read *read, ui
                                  .position = read->locate.position,
                                  .bytes_max = bytes_max};
     if (!log_pin(known->log, &read->pin, known_pinned)) {
-        fixture_turn_until(&known->place->fixture, &read->done);
+        place_until(known->place, &read->done);
     }
     read->done = false;
     return read->pin.op.result;
@@ -322,7 +392,7 @@ static inline int64_t known_offset_of(struct known *known, int64_t target_ms)
 {
     struct known_look_up look_up = {.lookup = {.target_ms = target_ms}};
     log_look_up(known->log, &look_up.lookup, known_looked_up);
-    fixture_turn_until(&known->place->fixture, &look_up.done);
+    place_until(known->place, &look_up.done);
     cr_assert_eq(look_up.lookup.op.result, 0);
     return look_up.lookup.offset;
 }
@@ -372,6 +442,40 @@ static inline void known_verify_from(struct known *known, uint32_t first, uint32
 static inline void known_verify(struct known *known)
 {
     known_verify_from(known, 0, 1 << 20);
+}
+
+/* Appends to some logs, at most `in_flight` of each pending, until each has `count` batches. */
+static inline void append_under_load(struct place *place, struct known *known, uint32_t logs,
+                                     uint32_t count, uint32_t in_flight, uint32_t bytes_max)
+{
+    uint32_t left = 0;
+    for (uint32_t i = 0; i < logs; i++) {
+        left += count - known[i].count;
+    }
+    while (left > 0) {
+        for (uint32_t i = 0; i < logs; i++) {
+            if (known[i].count < count && known[i].count - known[i].ended < in_flight) {
+                known_append(&known[i], place_random(place, bytes_max));
+                left--;
+            }
+        }
+        place_turn(place);
+    }
+    for (uint32_t i = 0; i < logs; i++) {
+        known_wait(&known[i]);
+    }
+}
+
+static inline void all_succeeded(const struct known *known)
+{
+    int64_t next_offset = 0;
+    for (uint32_t i = 0; i < known->count; i++) {
+        const struct log_append *append = &known->batches[i].append;
+        cr_assert_eq(append->op.result, 0, "batch %u: %lld", i, (long long)append->op.result);
+        cr_assert_eq(append->base_offset, next_offset);
+        next_offset = append->last_offset + 1;
+    }
+    cr_assert_eq(known->log->log_end, next_offset);
 }
 
 #endif

@@ -27,40 +27,6 @@ Test(store, appends_and_reads_back_from_the_tail)
     place_deinit(&place);
 }
 
-/* Appends to some logs, at most `in_flight` of each pending, until each has `count` batches. */
-static void append_under_load(struct place *place, struct known *known, uint32_t logs,
-                              uint32_t count, uint32_t in_flight, uint32_t bytes_max)
-{
-    uint32_t left = 0;
-    for (uint32_t i = 0; i < logs; i++) {
-        left += count - known[i].count;
-    }
-    while (left > 0) {
-        for (uint32_t i = 0; i < logs; i++) {
-            if (known[i].count < count && known[i].count - known[i].ended < in_flight) {
-                known_append(&known[i], place_random(place, bytes_max));
-                left--;
-            }
-        }
-        reactor_turn(place->reactor, false);
-    }
-    for (uint32_t i = 0; i < logs; i++) {
-        known_wait(&known[i]);
-    }
-}
-
-static void all_succeeded(const struct known *known)
-{
-    int64_t next_offset = 0;
-    for (uint32_t i = 0; i < known->count; i++) {
-        const struct log_append *append = &known->batches[i].append;
-        cr_assert_eq(append->op.result, 0, "batch %u: %lld", i, (long long)append->op.result);
-        cr_assert_eq(append->base_offset, next_offset);
-        next_offset = append->last_offset + 1;
-    }
-    cr_assert_eq(known->log->log_end, next_offset);
-}
-
 Test(store, uses_a_tiny_journal_again_and_again)
 {
     static struct place place;
@@ -178,7 +144,7 @@ Test(store, answers_a_retry_with_the_first_attempt)
     struct known_batch *pending = known_append_as(&known, 10, &header);
     while (!first->ended) {
         cr_assert(!pending->ended, "a retry ends no earlier than what it repeats");
-        reactor_turn(place.reactor, false);
+        place_turn(&place);
     }
     known_wait(&known);
     cr_assert(pending->append.duplicate && pending->append.op.result == 0);
