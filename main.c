@@ -1,0 +1,485 @@
+/*
+ * main -- the only file that knows all rooms: configuration, limits, start, stop.
+ *
+ *      odradek serve [-c FILE] [-s key=value]... [--cores N]
+ *
+ *      main thread: waits for signals          reactor 0 .. n-1: a thread each
+ *             \--- one byte through a socket pair ---> reactor 0: broker_stop, then all loops end
+ */
+#define _GNU_SOURCE /* CPU sets, thread names */
+#include "core/config.h"
+#include "core/features.h"
+#include "core/reactor.h"
+#include "core/uring.h"
+#include "shard/broker.h"
+#include "shard/settings.h"
+
+#include "version.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { EXIT_STOPPED = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+enum { CONFIG_BYTES_MAX = 1 << 20 };
+enum { CORE_MEMORY_BYTES_MIN = 64 << 20 };
+/* By default: a core keeps up with its disk on this, and what was touched once stays resident. */
+#define CORE_MEMORY_BYTES_DEFAULT (UINT64_C(2) << 30)
+
+struct core { /* a reactor and its thread */
+    struct reactor reactor;
+    pthread_t thread;
+    struct op stop;
+};
+
+struct server_process {
+    struct config config;
+    struct broker_options options;
+    struct broker broker;
+    struct features features;
+    struct reports *reports;
+    struct core *cores;
+    struct reactor **reactors;
+    uint32_t cores_count;
+    bool pinned;
+    int signals[2]; /* [0]: reactor 0 receives; [1]: the main thread sends */
+    struct receive signal;
+    struct op started;
+    struct op stopped;
+    uint64_t began_ms;
+    int exit_code;
+};
+
+static int64_t wall_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static uint64_t monotonic_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* -- words ---------------------------------------------------------------------------------------- */
+
+static int print_help(FILE *to)
+{
+    fputs(
+        "odradek -- an Apache Kafka-compatible broker\n"
+        "\n"
+        "  odradek serve [-c FILE] [-s key=value]... [--cores N]\n"
+        "      Run a broker. FILE is a properties file with Kafka's names; -s sets one more, and\n"
+        "      wins. --cores: so many reactors, else as many as there are CPUs.\n"
+        "  odradek --version\n"
+        "      Commit, compiler, and the kernel features found.\n"
+        "  odradek help\n"
+        "      This text.\n"
+        "\n"
+        "SIGTERM or SIGINT stops it cleanly; a second one at once, and safely.\n"
+        "Exit codes: 0 stopped, 1 failed, 2 usage or configuration.\n",
+        to);
+    return to == stdout ? EXIT_STOPPED : EXIT_USAGE;
+}
+
+static int print_version(void)
+{
+    struct features features;
+    features_probe(&features);
+    printf("odradek %s (commit %s)\n%s\nkernel features:", ODRADEK_VERSION, ODRADEK_COMMIT,
+           ODRADEK_COMPILER);
+    for (uint32_t i = 0; i < FEATURES; i++) {
+        printf(" %s%s", features_has(&features, i) ? "" : "no-", feature_name(i));
+    }
+    printf("\n");
+    return EXIT_STOPPED;
+}
+
+/* -- configuration --------------------------------------------------------------------------------- */
+
+static void unknown_setting(void *context, const char *where, const char *name, const char *nearest)
+{
+    fprintf(stderr, "%s: unknown setting '%s' is ignored%s%s%s\n", where, name,
+            nearest ? "; did you mean '" : "", nearest ? nearest : "", nearest ? "'?" : "");
+}
+
+static bool read_config_file(struct config *config, const char *name)
+{
+    char why[1024], *text = malloc(CONFIG_BYTES_MAX + 1);
+    FILE *file = fopen(name, "re");
+    if (!file || !text) {
+        fprintf(stderr, "odradek: cannot read %s: %s\n", name, strerror(errno));
+        if (file) {
+            fclose(file);
+        }
+        free(text);
+        return false;
+    }
+    size_t bytes = fread(text, 1, CONFIG_BYTES_MAX + 1, file);
+    bool good = !ferror(file) && bytes <= CONFIG_BYTES_MAX;
+    snprintf(why, sizeof why, "%s: at most %d bytes are allowed", name, CONFIG_BYTES_MAX);
+    good = good && config_read(config, name, text, bytes, why, sizeof why);
+    if (!good) {
+        fprintf(stderr, "odradek: %s\n", why);
+    }
+    fclose(file);
+    free(text);
+    return good;
+}
+
+/* Everything behind "serve". False: it was said what is wrong. */
+static bool read_arguments(struct config *config, int count, char **arguments)
+{
+    char why[1024];
+    for (int i = 0; i < count; i++) {
+        const char *argument = arguments[i];
+        const char *value = i + 1 < count ? arguments[i + 1] : NULL;
+        if (strcmp(argument, "-c") == 0 && value) {
+            if (!read_config_file(config, value)) {
+                return false;
+            }
+        } else if (strcmp(argument, "-s") == 0 && value) {
+            if (!config_override(config, value, why, sizeof why)) {
+                fprintf(stderr, "odradek: %s\n", why);
+                return false;
+            }
+        } else if (strcmp(argument, "--cores") == 0 && value) {
+            char assignment[64];
+            snprintf(assignment, sizeof assignment, "odradek.cores=%.32s", value);
+            if (!config_override(config, assignment, why, sizeof why)) {
+                fprintf(stderr, "odradek: %s\n", why);
+                return false;
+            }
+        } else {
+            fprintf(stderr, "odradek: '%s' is not understood here\n\n", argument);
+            print_help(stderr);
+            return false;
+        }
+        i++;
+    }
+    return true;
+}
+
+/* -- what the machine gives --------------------------------------------------------------------------- */
+
+static bool read_number(const char *name, int64_t *first, int64_t *second)
+{
+    FILE *file = fopen(name, "re");
+    long long a = 0, b = 0;
+    bool good = file && fscanf(file, "%lld %lld", &a, &b) >= 1;
+    if (file) {
+        fclose(file);
+    }
+    *first = a;
+    if (second) {
+        *second = b;
+    }
+    return good;
+}
+
+/* The smaller of the CPUs that we may use and the cgroup's quota, rounded up. */
+static uint32_t cpus_allowed(cpu_set_t *set)
+{
+    CPU_ZERO(set);
+    uint32_t cpus = sched_getaffinity(0, sizeof *set, set) == 0 ? (uint32_t)CPU_COUNT(set) : 1;
+    int64_t quota, period;
+    bool limited = read_number("/sys/fs/cgroup/cpu.max", &quota, &period);
+    if (!limited) {
+        limited = read_number("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", &quota, NULL) &&
+                  read_number("/sys/fs/cgroup/cpu/cpu.cfs_period_us", &period, NULL);
+    }
+    if (limited && quota > 0 && period > 0) {
+        uint32_t whole = (uint32_t)((quota + period - 1) / period);
+        cpus = whole < cpus ? whole : cpus;
+    }
+    return cpus ? cpus : 1;
+}
+
+/* Half of what there is; what is not touched costs nothing. */
+static uint64_t memory_allowed(void)
+{
+    uint64_t bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+    int64_t limit;
+    if ((read_number("/sys/fs/cgroup/memory.max", &limit, NULL) ||
+         read_number("/sys/fs/cgroup/memory/memory.limit_in_bytes", &limit, NULL)) &&
+        limit > 0 && (uint64_t)limit < bytes) {
+        bytes = (uint64_t)limit;
+    }
+    return bytes / 2;
+}
+
+static void raise_limits(void)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+        files.rlim_cur = files.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &files);
+    }
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a write past the limit is then an error as any other */
+}
+
+/* -- reactors -------------------------------------------------------------------------------------------- */
+
+static int nth_cpu(const cpu_set_t *set, uint32_t n)
+{
+    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+        if (CPU_ISSET(cpu, set) && n-- == 0) {
+            return cpu;
+        }
+    }
+    return -1;
+}
+
+static bool make_reactors(struct server_process *process)
+{
+    cpu_set_t set;
+    uint32_t cpus = cpus_allowed(&set);
+    uint32_t asked = (uint32_t)config_int(&process->config, SETTING_CORES_ID);
+    process->cores_count = asked ? asked : cpus;
+    process->pinned = process->cores_count == (uint32_t)CPU_COUNT(&set) && cpus > 1;
+    uint64_t memory = (uint64_t)config_int(&process->config, SETTING_MEMORY_BYTES_ID);
+    bool is_set = memory != 0;
+    memory = (is_set ? memory : memory_allowed()) / process->cores_count;
+    if (!is_set && memory > CORE_MEMORY_BYTES_DEFAULT) {
+        memory = CORE_MEMORY_BYTES_DEFAULT;
+    }
+    if (memory < CORE_MEMORY_BYTES_MIN) {
+        fprintf(stderr,
+                "odradek: odradek.memory.bytes leaves %llu bytes for each of %u cores; at least "
+                "%d are needed. Give more, or use fewer cores (--cores).\n",
+                (unsigned long long)memory, process->cores_count, CORE_MEMORY_BYTES_MIN);
+        return false;
+    }
+    process->cores = calloc(process->cores_count, sizeof *process->cores);
+    process->reactors = calloc(process->cores_count, sizeof *process->reactors);
+    if (!process->cores || !process->reactors) {
+        fprintf(stderr, "odradek: out of memory\n");
+        return false;
+    }
+    for (uint32_t i = 0; i < process->cores_count; i++) {
+        process->reactors[i] = &process->cores[i].reactor;
+    }
+    for (uint32_t i = 0; i < process->cores_count; i++) {
+        uint64_t seed = 0;
+        char why[512] = "out of memory";
+        struct uring_options options = {.pin_cpu = process->pinned ? nth_cpu(&set, i) : -1,
+                                        .features = &process->features};
+        if (getrandom(&seed, sizeof seed, 0) != sizeof seed ||
+            reactor_init(process->reactors[i], i, process->cores_count, process->reactors, memory,
+                         seed, process->reports) < 0 ||
+            uring_attach(process->reactors[i], &options, why, sizeof why) < 0) {
+            fprintf(stderr, "odradek: cannot start: %s\n", why);
+            return false;
+        }
+    }
+    return true;
+}
+
+static void *core_run(void *context)
+{
+    struct core *core = context;
+    char name[16];
+    snprintf(name, sizeof name, "core-%u", core->reactor.index);
+    pthread_setname_np(pthread_self(), name);
+    reactor_loop(&core->reactor);
+    return NULL;
+}
+
+/* -- from start to stop, on reactor 0 ----------------------------------------------------------------------- */
+
+static void process_started(struct op *op);
+static void process_signalled(struct op *op);
+static void process_stopped(struct op *op);
+
+static void core_stop_arrived(struct op *op)
+{
+    reactor_stop(&container_of(op, struct core, stop)->reactor);
+}
+
+static void stop_reactors(struct server_process *process)
+{
+    for (uint32_t i = process->cores_count; i-- > 0;) { /* this one last */
+        reactor_run(process->reactors[0], process->reactors[i], &process->cores[i].stop,
+                    core_stop_arrived);
+    }
+}
+
+static void process_start(struct op *op)
+{
+    struct server_process *process = container_of(op, struct server_process, started);
+    broker_start(&process->broker, op, process_started);
+}
+
+static void process_started(struct op *op)
+{
+    struct server_process *process = container_of(op, struct server_process, started);
+    struct broker *broker = &process->broker;
+    if (op->result < 0) {
+        report(process->reports, REPORT_ERROR, wall_ms(), "start", "cannot start: %s",
+               broker->problem);
+        process->exit_code = EXIT_FAILED;
+        stop_reactors(process);
+        return;
+    }
+    for (uint32_t i = 0; i < broker->options.listeners_count; i++) {
+        report(process->reports, REPORT_INFO, wall_ms(), "start",
+               "listening on %s:%u, %u cores, data in %s, cluster %s, node %d (%llu ms)",
+               broker->options.listeners[i].host, broker->options.listeners[i].port, broker->count,
+               broker->options.directory, broker->options.settings.cluster_id,
+               broker->options.settings.node_id,
+               (unsigned long long)(monotonic_ms() - process->began_ms));
+    }
+    process->signal.fd = process->signals[0];
+    reactor_receive(process->reactors[0], &process->signal, process_signalled);
+}
+
+static void process_signalled(struct op *op)
+{
+    struct receive *receive = container_of(op, struct receive, op);
+    struct server_process *process = container_of(receive, struct server_process, signal);
+    report(process->reports, REPORT_INFO, wall_ms(), "stop", "stopping");
+    broker_stop(&process->broker, &process->stopped, process_stopped);
+}
+
+static void process_stopped(struct op *op)
+{
+    struct server_process *process = container_of(op, struct server_process, stopped);
+    if (op->result < 0) {
+        report(process->reports, REPORT_ERROR, wall_ms(), "stop",
+               "the data directory is not clean: %s. Nothing acknowledged is lost; the next start "
+               "recovers.",
+               strerror((int)-op->result));
+        process->exit_code = EXIT_FAILED;
+    } else {
+        report(process->reports, REPORT_INFO, wall_ms(), "stop", "stopped, the data is clean");
+    }
+    stop_reactors(process);
+}
+
+/* The main thread: the first signal stops, the second ends the process where it stands. */
+static void wait_for_end(struct server_process *process, const sigset_t *signals)
+{
+    for (bool told = false;;) {
+        int number = sigwaitinfo(signals, NULL);
+        if (number == SIGUSR1) {
+            return; /* from the first core: its loop has ended */
+        }
+        if (number < 0) {
+            continue;
+        }
+        if (told || send(process->signals[1], "s", 1, MSG_NOSIGNAL) != 1) {
+            _exit(EXIT_FAILED);
+        }
+        told = true;
+    }
+}
+
+static void *first_core_run(void *context)
+{
+    core_run(context);
+    kill(getpid(), SIGUSR1); /* the main thread waits for it */
+    return NULL;
+}
+
+static int run(struct server_process *process)
+{
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGUSR1);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL); /* the threads below inherit it */
+    reactor_ready(process->reactors[0], &process->started, process_start);
+    for (uint32_t i = 0; i < process->cores_count; i++) {
+        int error = pthread_create(&process->cores[i].thread, NULL,
+                                   i == 0 ? first_core_run : core_run, &process->cores[i]);
+        if (error) {
+            fprintf(stderr, "odradek: cannot start a thread: %s\n", strerror(error));
+            return EXIT_FAILED;
+        }
+    }
+    wait_for_end(process, &signals);
+    for (uint32_t i = 0; i < process->cores_count; i++) {
+        pthread_join(process->cores[i].thread, NULL);
+    }
+    for (uint32_t i = 0; i < process->cores_count; i++) {
+        uring_detach(process->reactors[i]);
+    }
+    broker_deinit(&process->broker);
+    for (uint32_t i = 0; i < process->cores_count; i++) {
+        reactor_deinit(process->reactors[i]);
+    }
+    return process->exit_code;
+}
+
+static int serve(int count, char **arguments)
+{
+    static struct server_process process; /* large; of this thread alone until run() */
+    char why[1024];
+    process.began_ms = monotonic_ms();
+    if (config_init(&process.config, settings_table, SETTINGS_COUNT) < 0) {
+        fprintf(stderr, "odradek: out of memory\n");
+        return EXIT_FAILED;
+    }
+    process.config.unknown = unknown_setting;
+    if (!read_arguments(&process.config, count, arguments)) {
+        return EXIT_USAGE;
+    }
+    if (!settings_resolve(&process.config, &process.options, why, sizeof why)) {
+        fprintf(stderr, "odradek: %s\n", why);
+        return EXIT_USAGE;
+    }
+    features_probe(&process.features);
+    char unknown[64];
+    if (!features_hide(&process.features, config_text(&process.config, SETTING_FEATURES_MASK_ID),
+                       unknown, sizeof unknown)) {
+        fprintf(stderr,
+                "odradek: odradek.features.mask: '%s' is no feature; `odradek --version` "
+                "names them\n",
+                unknown);
+        return EXIT_USAGE;
+    }
+    raise_limits();
+    process.reports =
+        reports_new(STDERR_FILENO, config_word(&process.config, SETTING_REPORT_LEVEL_ID),
+                    config_word(&process.config, SETTING_REPORT_FORMAT_ID) == 1);
+    if (!process.reports || !make_reactors(&process) ||
+        socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, process.signals) < 0 ||
+        broker_init(&process.broker, &process.options, process.reactors, process.cores_count) < 0) {
+        return EXIT_FAILED;
+    }
+    int code = run(&process);
+    reports_free(process.reports);
+    free(process.cores);
+    free(process.reactors);
+    config_deinit(&process.config);
+    return code;
+}
+
+int main(int count, char **arguments)
+{
+    if (count >= 2 && strcmp(arguments[1], "serve") == 0) {
+        return serve(count - 2, arguments + 2);
+    }
+    if (count == 2 && strcmp(arguments[1], "--version") == 0) {
+        return print_version();
+    }
+    if (count == 2 && (strcmp(arguments[1], "help") == 0 || strcmp(arguments[1], "--help") == 0)) {
+        return print_help(stdout);
+    }
+    return print_help(stderr);
+}
