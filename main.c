@@ -4,11 +4,12 @@
  *      odradek serve [-c FILE] [-s key=value]... [--cores N]
  *
  *      main thread: waits for signals          reactor 0 .. n-1: a thread each
- *             \--- one byte through a socket pair ---> reactor 0: broker_stop, then all loops end
+ *             \--- uring_post ---------------> reactor 0: broker_stop, then all loops end
  */
-#define _GNU_SOURCE /* CPU sets, thread names */
+#define _GNU_SOURCE /* names of threads */
 #include "core/config.h"
 #include "core/features.h"
+#include "core/machine.h"
 #include "core/reactor.h"
 #include "core/uring.h"
 #include "shard/broker.h"
@@ -17,16 +18,12 @@
 #include "version.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -51,9 +48,9 @@ struct server_process {
     struct core *cores;
     struct reactor **reactors;
     uint32_t cores_count;
-    bool pinned;
-    int signals[2]; /* [0]: reactor 0 receives; [1]: the main thread sends */
-    struct receive signal;
+    struct op signalled;
+    bool serving; /* reactor 0's, as the next one */
+    bool told;    /* to stop */
     struct op started;
     struct op stopped;
     uint64_t began_ms;
@@ -173,87 +170,17 @@ static bool read_arguments(struct config *config, int count, char **arguments)
     return true;
 }
 
-/* -- what the machine gives --------------------------------------------------------------------------- */
-
-static bool read_number(const char *name, int64_t *first, int64_t *second)
-{
-    FILE *file = fopen(name, "re");
-    long long a = 0, b = 0;
-    bool good = file && fscanf(file, "%lld %lld", &a, &b) >= 1;
-    if (file) {
-        fclose(file);
-    }
-    *first = a;
-    if (second) {
-        *second = b;
-    }
-    return good;
-}
-
-/* The smaller of the CPUs that we may use and the cgroup's quota, rounded up. */
-static uint32_t cpus_allowed(cpu_set_t *set)
-{
-    CPU_ZERO(set);
-    uint32_t cpus = sched_getaffinity(0, sizeof *set, set) == 0 ? (uint32_t)CPU_COUNT(set) : 1;
-    int64_t quota, period;
-    bool limited = read_number("/sys/fs/cgroup/cpu.max", &quota, &period);
-    if (!limited) {
-        limited = read_number("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", &quota, NULL) &&
-                  read_number("/sys/fs/cgroup/cpu/cpu.cfs_period_us", &period, NULL);
-    }
-    if (limited && quota > 0 && period > 0) {
-        uint32_t whole = (uint32_t)((quota + period - 1) / period);
-        cpus = whole < cpus ? whole : cpus;
-    }
-    return cpus ? cpus : 1;
-}
-
-/* Half of what there is; what is not touched costs nothing. */
-static uint64_t memory_allowed(void)
-{
-    uint64_t bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
-    int64_t limit;
-    if ((read_number("/sys/fs/cgroup/memory.max", &limit, NULL) ||
-         read_number("/sys/fs/cgroup/memory/memory.limit_in_bytes", &limit, NULL)) &&
-        limit > 0 && (uint64_t)limit < bytes) {
-        bytes = (uint64_t)limit;
-    }
-    return bytes / 2;
-}
-
-static void raise_limits(void)
-{
-    struct rlimit files;
-    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
-        files.rlim_cur = files.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &files);
-    }
-    signal(SIGPIPE, SIG_IGN);
-    signal(SIGXFSZ, SIG_IGN); /* a write past the limit is then an error as any other */
-}
-
 /* -- reactors -------------------------------------------------------------------------------------------- */
-
-static int nth_cpu(const cpu_set_t *set, uint32_t n)
-{
-    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
-        if (CPU_ISSET(cpu, set) && n-- == 0) {
-            return cpu;
-        }
-    }
-    return -1;
-}
 
 static bool make_reactors(struct server_process *process)
 {
-    cpu_set_t set;
-    uint32_t cpus = cpus_allowed(&set);
+    struct machine machine;
+    machine_detect(&machine, "");
     uint32_t asked = (uint32_t)config_int(&process->config, SETTING_CORES_ID);
-    process->cores_count = asked ? asked : cpus;
-    process->pinned = process->cores_count == (uint32_t)CPU_COUNT(&set) && cpus > 1;
+    process->cores_count = asked ? asked : machine_reactors(&machine);
     uint64_t memory = (uint64_t)config_int(&process->config, SETTING_MEMORY_BYTES_ID);
     bool is_set = memory != 0;
-    memory = (is_set ? memory : memory_allowed()) / process->cores_count;
+    memory = (is_set ? memory : machine.memory_bytes / 2) / process->cores_count;
     if (!is_set && memory > CORE_MEMORY_BYTES_DEFAULT) {
         memory = CORE_MEMORY_BYTES_DEFAULT;
     }
@@ -276,7 +203,7 @@ static bool make_reactors(struct server_process *process)
     for (uint32_t i = 0; i < process->cores_count; i++) {
         uint64_t seed = 0;
         char why[512] = "out of memory";
-        struct uring_options options = {.pin_cpu = process->pinned ? nth_cpu(&set, i) : -1,
+        struct uring_options options = {.pin_cpu = machine_pin(&machine, i, process->cores_count),
                                         .features = &process->features};
         if (getrandom(&seed, sizeof seed, 0) != sizeof seed ||
             reactor_init(process->reactors[i], i, process->cores_count, process->reactors, memory,
@@ -296,6 +223,7 @@ static void *core_run(void *context)
     snprintf(name, sizeof name, "core-%u", core->reactor.index);
     pthread_setname_np(pthread_self(), name);
     reactor_loop(&core->reactor);
+    reactor_turn(&core->reactor, false); /* what the last turn began is still submitted */
     return NULL;
 }
 
@@ -343,14 +271,19 @@ static void process_started(struct op *op)
                broker->options.settings.node_id,
                (unsigned long long)(monotonic_ms() - process->began_ms));
     }
-    process->signal.fd = process->signals[0];
-    reactor_receive(process->reactors[0], &process->signal, process_signalled);
+    process->serving = true;
+    if (process->told) {
+        process_signalled(&process->signalled);
+    }
 }
 
 static void process_signalled(struct op *op)
 {
-    struct receive *receive = container_of(op, struct receive, op);
-    struct server_process *process = container_of(receive, struct server_process, signal);
+    struct server_process *process = container_of(op, struct server_process, signalled);
+    process->told = true;
+    if (!process->serving) {
+        return; /* still starting, or it could not start */
+    }
     report(process->reports, REPORT_INFO, wall_ms(), "stop", "stopping");
     broker_stop(&process->broker, &process->stopped, process_stopped);
 }
@@ -381,10 +314,11 @@ static void wait_for_end(struct server_process *process, const sigset_t *signals
         if (number < 0) {
             continue;
         }
-        if (told || send(process->signals[1], "s", 1, MSG_NOSIGNAL) != 1) {
+        if (told) {
             _exit(EXIT_FAILED);
         }
         told = true;
+        uring_post(process->reactors[0], &process->signalled, process_signalled);
     }
 }
 
@@ -453,12 +387,13 @@ static int serve(int count, char **arguments)
                 unknown);
         return EXIT_USAGE;
     }
-    raise_limits();
+    machine_raise_descriptors();
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a write past the limit is then an error as any other */
     process.reports =
         reports_new(STDERR_FILENO, config_word(&process.config, SETTING_REPORT_LEVEL_ID),
                     config_word(&process.config, SETTING_REPORT_FORMAT_ID) == 1);
     if (!process.reports || !make_reactors(&process) ||
-        socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, process.signals) < 0 ||
         broker_init(&process.broker, &process.options, process.reactors, process.cores_count) < 0) {
         return EXIT_FAILED;
     }

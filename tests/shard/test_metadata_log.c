@@ -1,0 +1,238 @@
+#include "log/record.h"
+#include "shard/metadata_log.h"
+#include "tests/log/world.h"
+
+enum { NODE_ID = 1 };
+
+struct opened {
+    struct metadata_log log;
+    struct metadata_load load;
+    bool ended;
+};
+
+static void opened_ended(struct op *op)
+{
+    container_of(op, struct opened, load.job.op)->ended = true;
+}
+
+static int64_t open_log(struct world *world, struct opened *opened)
+{
+    *opened = (struct opened){0};
+    metadata_log_open(&opened->log, world->reactor, "/data", NODE_ID, &opened->load, opened_ended);
+    world_wait(world, &opened->ended);
+    return opened->load.job.op.result;
+}
+
+/* A process that is gone has nothing to close; this gives back what the test's own holds. */
+static void forget(struct opened *opened)
+{
+    metadata_load_free(&opened->load);
+    free(opened->log.epochs);
+}
+
+static void begin_epoch(struct world *world, struct opened *opened)
+{
+    struct awaited awaited = {0};
+    metadata_log_begin_epoch(&opened->log, &awaited.op, awaited_ended);
+    world_nudge(world);
+    cr_assert_eq(await(world, &awaited), 0);
+}
+
+static void add_topic(struct metadata_batches *batches, uint32_t number)
+{
+    char name[32];
+    snprintf(name, sizeof name, "topic-%u", number);
+    struct metadata_record record = {.type = METADATA_TOPIC,
+                                     .topic = {.name = view_of_text(name)}};
+    memcpy(record.topic.topic_id.bytes, &number, sizeof number);
+    metadata_batches_add(batches, &record);
+    metadata_batches_end(batches);
+}
+
+static void append_begin(struct opened *opened, struct metadata_batches *batches, uint32_t number,
+                         struct awaited *awaited)
+{
+    metadata_batches_init(batches, opened->log.end_offset, opened->log.epoch, 1700000000000);
+    add_topic(batches, number);
+    cr_assert(!batches->failed);
+    metadata_log_append(&opened->log, batches, &awaited->op, awaited_ended);
+}
+
+static int64_t append(struct world *world, struct opened *opened, uint32_t number)
+{
+    struct metadata_batches batches;
+    struct awaited awaited = {0};
+    append_begin(opened, &batches, number, &awaited);
+    world_nudge(world);
+    int64_t result = await(world, &awaited);
+    metadata_batches_deinit(&batches);
+    return result;
+}
+
+/* The numbers of the topics in batches, added to `seen`; how many there are now. */
+static uint32_t read_topics(const uint8_t *bytes, size_t count, uint32_t *seen, uint32_t seen_count)
+{
+    struct memory heap;
+    struct arena arena;
+    memory_init_heap(&heap);
+    arena_init(&arena, &heap, 1 << 20);
+    struct batch_walk walk = batch_walk(bytes, count);
+    struct batch batch;
+    while (batch_walk_next(&walk, &batch)) {
+        struct records records = records_of(&batch, batch.bytes + BATCH_HEADER_BYTES,
+                                            batch.batch_bytes - BATCH_HEADER_BYTES);
+        struct record record;
+        while (!(batch.attributes & BATCH_CONTROL) && records_next(&records, &record)) {
+            struct metadata_record decoded;
+            cr_assert(metadata_record_decode(&decoded, record.value, &arena));
+            memcpy(&seen[seen_count++], decoded.topic.topic_id.bytes, sizeof *seen);
+        }
+    }
+    cr_assert_eq(walk.state, BATCH_WHOLE);
+    arena_give_all(&arena);
+    return seen_count;
+}
+
+static uint32_t loaded_topics(const struct opened *opened, uint32_t *seen)
+{
+    uint32_t count = read_topics(opened->load.snapshot, opened->load.snapshot_bytes, seen, 0);
+    return read_topics(opened->load.batches, opened->load.batches_bytes, seen, count);
+}
+
+Test(metadata_log, reads_back_what_was_appended_after_a_power_cut)
+{
+    for (uint64_t seed = 1; seed <= 30; seed++) {
+        struct world world;
+        struct opened opened;
+        struct metadata_batches batches;
+        struct awaited awaited = {0};
+        uint32_t seen[64];
+        world_open(&world, seed);
+        cr_assert_eq(open_log(&world, &opened), 0);
+        begin_epoch(&world, &opened);
+        uint32_t told = (uint32_t)(seed % 7);
+        for (uint32_t i = 0; i < told; i++) {
+            cr_assert_eq(append(&world, &opened, i), 0);
+        }
+        append_begin(&opened, &batches, told, &awaited); /* and one that is cut off somewhere */
+        for (uint64_t step = 0; step < seed * 3 % 40; step++) {
+            sim_step(&world.sim);
+        }
+        world_cut(&world, SIM_CUT_POWER);
+        metadata_batches_deinit(&batches);
+        forget(&opened);
+
+        cr_assert_eq(open_log(&world, &opened), 0, "seed %lu: %s", seed, opened.load.problem);
+        uint32_t count = loaded_topics(&opened, seen);
+        cr_assert(count == told || count == told + 1, "seed %lu: %u of %u", seed, count, told);
+        for (uint32_t i = 0; i < count; i++) {
+            cr_assert_eq(seen[i], i);
+        }
+        int32_t epoch = opened.log.epoch;
+        begin_epoch(&world, &opened);
+        cr_assert_eq(opened.log.epoch, epoch + 1);
+        cr_assert_eq(append(&world, &opened, 99), 0, "it goes on behind what was cut off");
+        forget(&opened);
+        cr_assert_eq(open_log(&world, &opened), 0);
+        cr_assert_eq(loaded_topics(&opened, seen), count + 1);
+        forget(&opened);
+        world_close(&world);
+    }
+}
+
+static void snapshot_begin(struct opened *opened, struct metadata_batches *batches, uint32_t topics,
+                           struct awaited *awaited)
+{
+    metadata_batches_init(batches, 0, opened->log.epoch, 1700000000000);
+    metadata_batches_snapshot_header(batches, 1700000000000);
+    for (uint32_t i = 0; i < topics; i++) {
+        add_topic(batches, i);
+    }
+    metadata_batches_snapshot_footer(batches);
+    metadata_log_snapshot(&opened->log, batches, &awaited->op, awaited_ended);
+}
+
+Test(metadata_log, has_the_old_or_the_new_snapshot_wherever_the_power_fails)
+{
+    for (uint64_t seed = 1; seed <= 120; seed++) {
+        struct world world;
+        struct opened opened;
+        struct metadata_batches batches;
+        struct awaited awaited = {0};
+        uint32_t seen[64];
+        world_open(&world, seed);
+        cr_assert_eq(open_log(&world, &opened), 0);
+        begin_epoch(&world, &opened);
+        for (uint32_t i = 0; i < 5; i++) {
+            cr_assert_eq(append(&world, &opened, i), 0);
+        }
+        snapshot_begin(&opened, &batches, 5, &awaited);
+        for (uint64_t step = 0; step < seed && !awaited.ended; step++) {
+            sim_step(&world.sim);
+        }
+        world_cut(&world, seed % 2 ? SIM_CUT_POWER : SIM_CUT_KILL);
+        metadata_batches_deinit(&batches);
+        forget(&opened);
+
+        cr_assert_eq(open_log(&world, &opened), 0, "seed %lu: %s", seed, opened.load.problem);
+        cr_assert_eq(loaded_topics(&opened, seen), 5, "seed %lu", seed);
+        cr_assert_eq(opened.log.end_offset, 5);
+        begin_epoch(&world, &opened);
+        cr_assert_eq(append(&world, &opened, 5), 0);
+        forget(&opened);
+        cr_assert_eq(open_log(&world, &opened), 0);
+        cr_assert_eq(loaded_topics(&opened, seen), 6);
+        forget(&opened);
+        world_close(&world);
+    }
+}
+
+Test(metadata_log, refuses_a_damaged_batch_before_a_good_one)
+{
+    struct world world;
+    struct opened opened;
+    char *text;
+    world_open(&world, 5);
+    cr_assert_eq(open_log(&world, &opened), 0);
+    begin_epoch(&world, &opened);
+    for (uint32_t i = 0; i < 3; i++) {
+        cr_assert_eq(append(&world, &opened, i), 0);
+    }
+    forget(&opened);
+    static const char name[] = "/data/__cluster_metadata-0/00000000000000000000.log";
+    int64_t bytes = world_read(&world, name, &text);
+    cr_assert_gt(bytes, 200);
+    text[BATCH_HEADER_BYTES + 5] ^= 1;
+    world_write(&world, name, text, (size_t)bytes);
+    cr_assert_eq(open_log(&world, &opened), -EBADMSG);
+    cr_assert(strstr(opened.load.problem, name), "%s", opened.load.problem);
+    forget(&opened);
+
+    text[BATCH_HEADER_BYTES + 5] ^= 1;
+    text[bytes - 1] ^= 1; /* at the end it is a write that nobody was told of */
+    world_write(&world, name, text, (size_t)bytes);
+    free(text);
+    uint32_t seen[8];
+    cr_assert_eq(open_log(&world, &opened), 0);
+    cr_assert_eq(loaded_topics(&opened, seen), 2);
+    forget(&opened);
+    world_close(&world);
+}
+
+Test(metadata_log, writes_nothing_more_once_a_write_has_failed)
+{
+    struct world world;
+    struct opened opened;
+    world_open(&world, 9);
+    cr_assert_eq(open_log(&world, &opened), 0);
+    begin_epoch(&world, &opened);
+    world.node->failings[SIM_FAILING_FLUSH].after = 1;
+    world.node->failings[SIM_FAILING_FLUSH].count = UINT64_MAX;
+    world.node->failings[SIM_FAILING_FLUSH].error = -EIO;
+    int64_t first = append(&world, &opened, 0);
+    int64_t second = first < 0 ? first : append(&world, &opened, 1);
+    cr_assert_eq(second, -EIO);
+    cr_assert(opened.log.failed);
+    forget(&opened);
+    world_close(&world);
+}
