@@ -1,6 +1,7 @@
 #include "shard/broker.h"
 
 #include "shard/partition.h"
+#include "shard/session.h"
 #include "shard/request.h"
 
 #include <assert.h>
@@ -72,6 +73,7 @@ void broker_deinit(struct broker *broker)
     for (uint32_t i = 0; broker->cores && i < broker->count; i++) {
         free(broker->cores[i].states);
         free(broker->cores[i].stopped);
+        sessions_deinit(&broker->shards[i]);
         partitions_deinit(&broker->shards[i]);
     }
     recovery_free(&broker->recovery);
@@ -246,7 +248,7 @@ static void core_open(struct op *op)
 {
     struct broker_core *core = core_of(op);
     struct shard *shard = core->shard;
-    if (partitions_init(shard) < 0) {
+    if (partitions_init(shard) < 0 || sessions_init(shard) < 0) {
         core_done(core, -ENOMEM);
         return;
     }
@@ -369,6 +371,7 @@ static void stop_listener_closed(struct op *op)
 static void core_stop(struct op *op)
 {
     struct broker_core *core = core_of(op);
+    sessions_stop(core->shard);
     server_stop(&core->shard->server, op, core_stopped);
 }
 
