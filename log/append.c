@@ -322,6 +322,12 @@ static enum admission make_space(struct log *log, struct log_append *append, uin
     return WAITS;
 }
 
+static void read_rest(struct log *log)
+{
+    log->rest_io.fd = log_active(log)->fd;
+    reactor_read(log->store->reactor, &log->rest_io, append_restored);
+}
+
 /* The bytes of the last block, which the journal gets again: they were dropped, or this is the
  * first append since the start. */
 static enum admission restore_rest(struct log *log)
@@ -338,8 +344,7 @@ static enum admission restore_rest(struct log *log)
     }
     prepare_begin(log);
     if (segment_hold(active, &log->rest_io.op, append_held)) {
-        log->rest_io.op.result = 0;
-        append_held(&log->rest_io.op);
+        read_rest(log);
     }
     return WAITS;
 }
@@ -353,8 +358,7 @@ static void append_held(struct op *op)
         prepare_end(log, op->result);
         return;
     }
-    log->rest_io.fd = log_active(log)->fd;
-    reactor_read(store->reactor, &log->rest_io, append_restored);
+    read_rest(log);
 }
 
 static void append_restored(struct op *op)
