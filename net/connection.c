@@ -39,6 +39,7 @@ void connection_touch(struct connection *connection)
     list_push(&connection->server->connections, &connection->link);
 }
 
+/* NOLINTNEXTLINE(misc-no-recursion): settling closes only what is not closing yet */
 void connection_close(struct connection *connection, const char *cause)
 {
     struct reactor *reactor = connection->server->reactor;
@@ -62,6 +63,7 @@ static bool connection_is_home(const struct connection *connection)
            output_is_home(&connection->output);
 }
 
+/* NOLINTNEXTLINE(misc-no-recursion): see connection_close */
 void connection_settle(struct connection *connection)
 {
     if (connection->closing && !connection->end_due && connection_is_home(connection)) {
