@@ -138,22 +138,26 @@ int overlay_look(struct overlay *overlay, uint64_t position, uint32_t bytes, con
 
 int overlay_cut(struct overlay *overlay, uint64_t end)
 {
+    uint64_t bytes = round_up(end);
     int error = 0;
-    if (end % FILE_BLOCK_BYTES != 0) {
+    if (end < bytes) {
         uint8_t *to;
         uint32_t count;
-        error = overlay_put(overlay, end, round_up(end) - end, &to, &count);
+        error = overlay_put(overlay, end, bytes - end, &to, &count);
         if (!error) {
             memset(to, 0, count);
         }
     }
+    if (overlay->end > bytes) { /* the window forgets what goes */
+        overlay->is_dirty &= overlay->from < bytes;
+        overlay->end = overlay->from < bytes ? bytes : overlay->from;
+    }
     if (!error) {
         error = overlay_write(overlay);
     }
-    if (error || overlay->file_bytes <= round_up(end)) {
-        return error;
+    if (!error && overlay->file_bytes > bytes) {
+        error = files_truncate(overlay->files, overlay->fd, bytes);
+        overlay->file_bytes = bytes;
     }
-    error = files_truncate(overlay->files, overlay->fd, round_up(end));
-    overlay->file_bytes = round_up(end);
     return error;
 }
