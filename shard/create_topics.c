@@ -186,6 +186,22 @@ static bool rows_prepare(struct creation *creation, const bool *duplicate, const
     return true;
 }
 
+/* More topics than one change may have records: nothing is looked at any further. */
+static void refuse_all(struct creation *creation)
+{
+    for (int32_t i = 0; i < creation->asked.topics_count; i++) {
+        struct create_topics_response_topic *row = &creation->response.topics[i];
+        create_topics_response_topic_init(row);
+        row->name = creation->asked.topics[i].name;
+        row_refuse(row, KAFKA_POLICY_VIOLATION,
+                   view_of_text("Unable to perform excessively large batch operation."));
+    }
+    creation->response.topics_count = creation->asked.topics_count;
+    struct request *request = creation->request;
+    create_topics_response_encode(&creation->response, &request->reply.head, request->version);
+    request_reply(request);
+}
+
 void create_topics_start(struct request *request)
 {
     struct arena *arena = &request->arena;
@@ -201,13 +217,21 @@ void create_topics_start(struct request *request)
         return;
     }
     size_t count = (size_t)creation->asked.topics_count;
+    creation->response.topics = arena_take(arena, count * sizeof *creation->response.topics);
+    if (!creation->response.topics) {
+        request_close(request, "memory");
+        return;
+    }
+    if (count > CONTROL_RECORDS_MAX) {
+        refuse_all(creation);
+        return;
+    }
     bool *duplicate = arena_take(arena, count);
     bool *repeated = arena_take(arena, count);
     creation->rows = arena_take(arena, count * sizeof *creation->rows);
     creation->topics = arena_take(arena, count * sizeof *creation->topics);
-    creation->response.topics = arena_take(arena, count * sizeof *creation->response.topics);
     if (!duplicate || !repeated || !creation->rows || !creation->topics ||
-        !creation->response.topics || !mark_duplicates(creation, duplicate, repeated) ||
+        !mark_duplicates(creation, duplicate, repeated) ||
         !rows_prepare(creation, duplicate, repeated)) {
         request_close(request, "memory");
         return;
