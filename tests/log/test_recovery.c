@@ -7,6 +7,15 @@
 void __lsan_disable(void) __attribute__((weak));
 void __lsan_enable(void) __attribute__((weak));
 
+static void leave_unchecked(bool start)
+{
+    if (start && __lsan_disable) {
+        __lsan_disable();
+    } else if (!start && __lsan_enable) {
+        __lsan_enable();
+    }
+}
+
 static bool exists(struct keeper *keeper, const char *path)
 {
     char *text = NULL;
@@ -277,16 +286,12 @@ Test(recovery, can_be_interrupted_anywhere_and_run_again)
         struct keeper *keeper = keeper_with_batches(20);
         keeper_cut(keeper, SIM_CUT_POWER);
         keeper->recovery = (struct recovery){.options = keeper_options()};
-        if (__lsan_disable) {
-            __lsan_disable();
-        }
+        leave_unchecked(true);
         recovery_begin(&keeper->recovery, keeper->world.reactor, keeper_recovered);
         for (uint32_t i = 0; i < steps && !finished; i++) {
             finished = keeper_has_recovered(&keeper->recovery) || !sim_step(&keeper->world.sim);
         }
-        if (__lsan_enable) {
-            __lsan_enable();
-        }
+        leave_unchecked(false);
         finished = keeper_has_recovered(&keeper->recovery);
         world_cut(&keeper->world, SIM_CUT_POWER);
         if (finished) {
@@ -341,6 +346,36 @@ Test(recovery, needs_nothing_of_old_journals_once_it_is_finished)
     keeper_recover(keeper);
     keeper_check(keeper);
     keeper_free(keeper);
+}
+
+/* Half of a journal would look like a damaged one. */
+Test(recovery, can_be_interrupted_while_it_removes_old_journals)
+{
+    bool finished = false;
+    for (uint32_t steps = 0; !finished; steps++) {
+        struct keeper *keeper = keeper_with_batches(500);
+        while (keeper->journal.ring.head < 3) { /* the journal has several files */
+            keeper_append_data(keeper, 0, keeper->state.position, 0);
+        }
+        keeper_cut(keeper, SIM_CUT_POWER);
+        keeper_recover(keeper);
+        keeper_open_journal(keeper, 0);
+        keeper->state.data_from = keeper->state.log_sequence + 1;
+        keeper_append_state(keeper);
+        keeper_close_journal(keeper);
+        leave_unchecked(true);
+        recovery_finish(&keeper->recovery, keeper->world.reactor, keeper_recovered);
+        for (uint32_t i = 0; i < steps && !keeper_has_recovered(&keeper->recovery); i++) {
+            sim_step(&keeper->world.sim);
+        }
+        leave_unchecked(false);
+        finished = keeper_has_recovered(&keeper->recovery);
+        world_cut(&keeper->world, SIM_CUT_POWER);
+        recovery_free(&keeper->recovery);
+        keeper_recover(keeper);
+        keeper_check(keeper);
+        keeper_free(keeper);
+    }
 }
 
 /* -- segments ---------------------------------------------------------------------------------- */
