@@ -390,7 +390,8 @@ static int write_indexes(struct restoring *log)
 
 /* -- a sealed segment -------------------------------------------------------------------------- */
 
-/* Where its records end, walking from `position`: the last one before next_base ends there. */
+/* Where its records end, walking from `position`: the last one before next_base ends there. index:
+ * make index entries on the way; else only note the times. */
 static int find_end(struct restoring *log, uint64_t position, int64_t next_base, bool index,
                     uint64_t *end)
 {
@@ -400,7 +401,12 @@ static int find_end(struct restoring *log, uint64_t position, int64_t next_base,
         if (found != 1) {
             return found == 0 ? -EBADMSG : found;
         }
-        int error = index ? index_batch(log, &batch, position) : 0;
+        int error = 0;
+        if (index) {
+            error = index_batch(log, &batch, position);
+        } else {
+            time_index_note(&log->time_index, batch.max_timestamp, batch_last_offset(&batch));
+        }
         if (error < 0) {
             return error;
         }
@@ -412,32 +418,70 @@ static int find_end(struct restoring *log, uint64_t position, int64_t next_base,
     }
 }
 
-/* Cut already? Its last index entry leads to its last batch, and that to the file's end. */
-static int is_cut(struct restoring *log, int64_t next_base)
+/* Both index files, as they are. -EBADMSG: one is missing or damaged. */
+static int load_sealed_indexes(struct restoring *log)
 {
-    char path[PATH_BYTES];
-    uint8_t entry[OFFSET_INDEX_ENTRY_BYTES];
     struct files *files = log->restore->files;
-    int error = segment_path(path, log, "index");
-    int fd = error ? error : files_open(files, path, FILES_READ);
-    if (fd < 0) {
-        return fd == -ENOENT ? 0 : fd;
+    const char *suffixes[] = {"index", "timeindex"};
+    for (int i = 0; i < 2; i++) {
+        char path[PATH_BYTES], *text;
+        int error = segment_path(path, log, suffixes[i]);
+        int64_t bytes = error ? error : files_read_whole(files, path, INT32_MAX, &text);
+        if (bytes < 0) {
+            return bytes == -ENOENT || bytes == -EFBIG ? -EBADMSG : (int)bytes;
+        }
+        uint64_t end = log->overlay.file_bytes < UINT32_MAX ? log->overlay.file_bytes : UINT32_MAX;
+        error = i == 0 ? offset_index_load(&log->offset_index, text, (size_t)bytes, (uint32_t)end)
+                       : time_index_load(&log->time_index, text, (size_t)bytes);
+        free(text);
+        if (error) {
+            return error;
+        }
     }
-    int64_t bytes = files_bytes(files, fd);
-    int64_t got = 0;
-    if (bytes >= OFFSET_INDEX_ENTRY_BYTES && bytes % OFFSET_INDEX_ENTRY_BYTES == 0) {
-        got = files_read(files, fd, entry, sizeof(entry), (uint64_t)bytes - sizeof(entry));
+    log->offsets_known = log->offset_index.count;
+    log->times_known = log->time_index.count;
+    return 0;
+}
+
+/* Do the index files cover the segment, which ends at the file's end? What is behind the last entry
+ * of each is walked, and must add nothing. -EBADMSG: no. */
+static int check_sealed(struct restoring *log, int64_t next_base)
+{
+    const struct offset_index *offsets = &log->offset_index;
+    const struct time_index *times = &log->time_index;
+    uint64_t end, from = 0, times_from = 0;
+    if (offsets->count > 0) {
+        from = offsets->entries[offsets->count - 1].position;
     }
-    files_close(files, fd);
-    if (bytes < 0 || got < 0) {
-        return bytes < 0 ? (int)bytes : (int)got;
+    if (times->count > 0) {
+        times_from = offset_index_lookup(
+            offsets, log->base + times->entries[times->count - 1].relative_offset);
     }
-    uint64_t end, from = got == sizeof(entry) ? big_endian_load32(entry + 4) : 0;
-    error = find_end(log, from, next_base, false, &end);
-    if (error && error != -EBADMSG) {
-        return error;
+    int error = find_end(log, from, next_base, true, &end);
+    if (!error && times_from < from) {
+        error = find_end(log, times_from, next_base, false, &end);
     }
-    return !error && end == log->overlay.file_bytes;
+    int made = error ? error : time_index_append(&log->time_index);
+    if (made < 0) {
+        return made;
+    }
+    return end == log->overlay.file_bytes && offsets->count == log->offsets_known &&
+                   times->count == log->times_known
+               ? 0
+               : -EBADMSG;
+}
+
+/* Cut already, and its indexes whole? Its settling may have been under way when the power went, and
+ * each of the three files is then what it is. 1, 0 or -errno. */
+static int is_whole(struct restoring *log, int64_t next_base)
+{
+    indexes_init(log);
+    int error = load_sealed_indexes(log);
+    if (!error) {
+        error = check_sealed(log, next_base);
+    }
+    indexes_deinit(log);
+    return error == -EBADMSG ? 0 : error ? error : 1;
 }
 
 /* Its file, which is open, ends where its records end; its indexes are made anew. */
@@ -473,13 +517,13 @@ static int restore_uncut(struct restoring *log, int64_t base, int64_t next_base,
     if (error) {
         return error;
     }
-    int cut = was_laid ? 0 : is_cut(log, next_base);
-    if (cut == 0) {
+    int whole = was_laid ? 0 : is_whole(log, next_base);
+    if (whole == 0) {
         log->restore->has_changed = true;
         error = restore_sealed(log, next_base);
     }
     overlay_close(&log->overlay);
-    return cut < 0 ? cut : error;
+    return whole < 0 ? whole : error;
 }
 
 /* -- the active segment ------------------------------------------------------------------------ */
