@@ -342,7 +342,7 @@ static uint8_t *entries_encode(const struct segment *segment, const struct index
 }
 
 bool index_task_fill(struct index_task *task, const struct segment *segment, uint32_t position,
-                     bool is_end)
+                     bool is_end, bool is_cut)
 {
     const struct offset_index *offsets = &segment->offset_index;
     const struct time_index *times = &segment->time_index;
@@ -352,6 +352,7 @@ bool index_task_fill(struct index_task *task, const struct segment *segment, uin
         .offset_from = segment->offset_entries_settled,
         .time_from = segment->time_entries_settled,
         .is_end = is_end,
+        .is_cut = is_cut,
         .end = segment->appended,
     };
     task->offset_to = task->offset_from;
@@ -431,7 +432,7 @@ static int log_file_cut(const struct index_task *task, struct files *files)
 
 int index_task_run(struct index_task *task, struct files *files, int ballast_fd)
 {
-    if (task->is_end) { /* first, for it makes room */
+    if (task->is_cut) {
         int result = log_file_cut(task, files);
         if (result < 0) {
             return result;
@@ -452,7 +453,8 @@ void index_task_settled(const struct index_task *task, struct segment *segment)
     }
     segment->offset_entries_settled = task->offset_to;
     segment->time_entries_settled = task->time_to;
-    if (task->is_end && segment->is_sealed) {
+    segment->is_index_whole |= task->is_end;
+    if (task->is_cut) {
         segment_cut(segment);
     }
 }

@@ -106,8 +106,9 @@ int64_t remove_job_run(struct job *job, struct files *files);
 
 /* -- parts of larger jobs ------------------------------------------------------------------------ */
 
-/* Index entries made since the last time, up to a position; at a segment's end the three files are
- * cut to size too. On a full disk the ballast is given up for it; and if that does not do, the
+/* Index entries made since the last time, up to a position. A sealed segment's file is cut by a later
+ * settling than the one that made its indexes whole: so a file that recovery finds cut has them. On
+ * a full disk the ballast is given up for it; and if that does not do, the
  * entries stay for the next time, since recovery makes anew what is missing. */
 struct index_task {
     struct log_place place;
@@ -115,13 +116,14 @@ struct index_task {
     uint8_t *offset_entries, *time_entries; /* malloc'd, NULL: none */
     uint32_t offset_from, offset_to;        /* entries in the files before and after */
     uint32_t time_from, time_to;
-    bool is_end;
-    uint32_t end; /* the segment's, at its end */
+    bool is_end;  /* these are the last ones, and the index files end with them */
+    bool is_cut;  /* the segment's file is cut to its end */
+    uint32_t end; /* the segment's */
     bool is_full; /* out: the disk */
 };
 /* False: out of memory. */
 [[nodiscard]] bool index_task_fill(struct index_task *task, const struct segment *segment,
-                                   uint32_t position, bool is_end);
+                                   uint32_t position, bool is_end, bool is_cut);
 [[nodiscard]] int index_task_run(struct index_task *task, struct files *files, int ballast_fd);
 void index_task_settled(const struct index_task *task, struct segment *segment);
 void index_task_free(struct index_task *task);

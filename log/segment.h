@@ -35,6 +35,7 @@ struct segment {
     struct log *log;
     int64_t base_offset;
     bool is_sealed;
+    bool is_index_whole;       /* sealed, and its index files say all, durably */
     bool is_cut;               /* sealed, and the file ends where the records do, durably */
     bool is_loaded;            /* the indexes are in memory, and the end is known */
     bool is_extending;         /* the job is out, ... */

@@ -277,7 +277,7 @@ static void finish_begin(struct log *log)
     job->epochs = malloc(room);
     segment_seal(active);
     if (!job->snapshot || !job->epochs ||
-        !index_task_fill(&job->index, active, active->appended, true)) {
+        !index_task_fill(&job->index, active, active->appended, true, true)) {
         free(job->snapshot);
         free(job->epochs);
         free(job);

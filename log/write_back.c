@@ -526,10 +526,12 @@ static bool settle_take(struct settle_job *settle, struct segment *segment)
 {
     struct log *log = segment->log;
     struct settle_task *task = &settle->tasks[settle->count];
-    bool is_end =
+    bool is_whole =
         segment->is_sealed && segment->written == segment->appended && !segment->is_extending;
     *task = (struct settle_task){.segment = segment, .settle_to = segment->written};
-    if (!index_task_fill(&task->index, segment, segment->written, is_end)) {
+    if (!index_task_fill(&task->index, segment, segment->written,
+                         is_whole && !segment->is_index_whole,
+                         is_whole && segment->is_index_whole)) {
         return false;
     }
     settle->count++;

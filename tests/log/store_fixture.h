@@ -13,6 +13,7 @@
 #include "tests/core/reactor_fixture.h"
 #include "tests/log/make.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -165,9 +166,11 @@ static inline void place_stop(struct place *place)
     cr_assert_eq(stop.stop.job.op.result, 0);
 }
 
-/* As a killed process leaves it: what was in memory is gone. */
+/* As a killed process leaves it: nothing more is written, and what was in memory is gone. */
 static inline void place_kill(struct place *place)
 {
+    store_fail(&place->store, -EIO);
+    cr_assert_eq(place_close(place, NULL), -EIO);
     fixture_deinit(&place->fixture);
     close(place->recovery.lock_fd);
     memset(&place->fixture, 0, sizeof(place->fixture));

@@ -127,7 +127,7 @@ Test(store_trouble, costs_a_quiet_partition_half_a_kilobyte_of_tail)
     counter = (struct known){.place = &place, .count = LOGS};
     struct batch header = make_header();
     for (int i = 0; i < LOGS; i++) {
-        char topic[16];
+        char topic[32];
         static const uint8_t topic_id[16];
         snprintf(topic, sizeof(topic), "topic%d", i);
         struct log *log = store_create_log(&place.store, topic_id, topic, 0, &known_settings, 0);
