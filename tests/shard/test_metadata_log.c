@@ -42,8 +42,7 @@ static void add_topic(struct metadata_batches *batches, uint32_t number)
 {
     char name[32];
     snprintf(name, sizeof name, "topic-%u", number);
-    struct metadata_record record = {.type = METADATA_TOPIC,
-                                     .topic = {.name = view_of_text(name)}};
+    struct metadata_record record = {.type = METADATA_TOPIC, .topic = {.name = view_of_text(name)}};
     memcpy(record.topic.topic_id.bytes, &number, sizeof number);
     metadata_batches_add(batches, &record);
     metadata_batches_end(batches);

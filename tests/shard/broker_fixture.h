@@ -1,0 +1,290 @@
+/*
+ * broker_fixture -- a whole broker for tests, of real reactors turned by one thread, and clients
+ * that speak to it over loopback with the generated codec.
+ *
+ *     struct rig *rig = rig_new(2);
+ *     struct client client;
+ *     client_open(&client, rig);
+ *     writer = client_begin(&client, API_PRODUCE, 9);
+ *     produce_request_encode(&request, writer, 9);
+ *     struct cursor body = client_call(&client);
+ */
+#ifndef TESTS_SHARD_BROKER_FIXTURE_H
+#define TESTS_SHARD_BROKER_FIXTURE_H
+
+#include "core/memory.h"
+#include "log/record.h"
+#include "net/api.h"
+#include "shard/broker.h"
+#include "tests/core/reactor_fixture.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { CLIENT_BYTES_MAX = 8 << 20, RIG_TURNS_MAX = 20 * 1000 * 1000 };
+
+struct rig {
+    struct fixture fixture;
+    struct config config;
+    struct broker_options options;
+    struct broker broker;
+    char directory[64];
+    struct op op;
+    bool done;
+    int64_t result;
+};
+
+static inline void rig_turn(struct rig *rig)
+{
+    for (uint32_t i = 0; i < rig->fixture.count; i++) {
+        reactor_turn(&rig->fixture.reactors[i], false);
+    }
+}
+
+static inline void rig_ended(struct op *op)
+{
+    struct rig *rig = container_of(op, struct rig, op);
+    rig->result = op->result;
+    rig->done = true;
+}
+
+static inline void rig_await(struct rig *rig)
+{
+    for (uint32_t i = 0; i < RIG_TURNS_MAX && !rig->done; i++) {
+        rig_turn(rig);
+    }
+    cr_assert(rig->done, "took too long");
+    cr_assert_eq(rig->result, 0, "%s: %s", strerror((int)-rig->result), rig->broker.problem);
+    rig->done = false;
+}
+
+static inline void rig_set(struct rig *rig, const char *assignment)
+{
+    char why[512];
+    cr_assert(config_override(&rig->config, assignment, why, sizeof why), "%s", why);
+}
+
+/* more: further settings, ended by NULL; may be NULL. */
+static inline struct rig *rig_new(uint32_t cores, const char *const *more)
+{
+    char text[512];
+    struct rig *rig = calloc(1, sizeof *rig);
+    fixture_init(&rig->fixture, cores, "");
+    snprintf(rig->directory, sizeof rig->directory, "/tmp/odradek-test-XXXXXX");
+    cr_assert(mkdtemp(rig->directory));
+    cr_assert_eq(config_init(&rig->config, settings_table, SETTINGS_COUNT), 0);
+    snprintf(text, sizeof text, "log.dirs=%s", rig->directory);
+    rig_set(rig, text);
+    rig_set(rig, "listeners=PLAINTEXT://127.0.0.1:0");
+    for (uint32_t i = 0; more && more[i]; i++) {
+        rig_set(rig, more[i]);
+    }
+    cr_assert(settings_resolve(&rig->config, &rig->options, text, sizeof text), "%s", text);
+    for (uint32_t i = 0; i < cores; i++) {
+        rig->fixture.peers[i] = &rig->fixture.reactors[i];
+    }
+    cr_assert_eq(broker_init(&rig->broker, &rig->options, rig->fixture.peers, cores), 0);
+    broker_start(&rig->broker, &rig->op, rig_ended);
+    rig_await(rig);
+    return rig;
+}
+
+static inline void rig_free(struct rig *rig)
+{
+    char command[128];
+    broker_stop(&rig->broker, &rig->op, rig_ended);
+    rig_await(rig);
+    for (uint32_t i = 0; i < rig->fixture.count; i++) { /* nothing that a request took is left */
+        struct slabs *slabs = &rig->fixture.reactors[i].slabs;
+        cr_assert_eq(slabs->budgets[BUDGET_FRAMES].bytes, 0);
+        cr_assert_eq(slabs->budgets[BUDGET_RESERVE].bytes, 0);
+        cr_assert_eq(slabs->budgets[BUDGET_REPLIES].bytes, 0);
+        cr_assert_eq(slabs->budgets[BUDGET_SCRATCH].bytes, 0);
+    }
+    broker_deinit(&rig->broker);
+    fixture_deinit(&rig->fixture);
+    config_deinit(&rig->config);
+    snprintf(command, sizeof command, "rm -rf %s", rig->directory);
+    cr_assert_eq(system(command), 0);
+    free(rig);
+}
+
+/* -- a client --------------------------------------------------------------------------------------- */
+
+struct client {
+    struct rig *rig;
+    int fd;
+    struct memory memory;
+    struct writer writer;
+    struct arena arena; /* of decoded answers, until the next call */
+    uint8_t *size;
+    int16_t key, version;
+    int32_t correlation_id;
+    uint8_t *in;
+    size_t in_bytes;
+    size_t in_done; /* of the answer read last */
+    bool ended;
+};
+
+static inline void client_open(struct client *client, struct rig *rig)
+{
+    *client = (struct client){.rig = rig, .in = malloc(CLIENT_BYTES_MAX)};
+    memory_init_heap(&client->memory);
+    arena_init(&client->arena, &client->memory, 64 << 20);
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+                                  .sin_port = htons(rig->broker.options.listeners[0].port)};
+    client->fd = socket(AF_INET, SOCK_STREAM, 0);
+    cr_assert_eq(connect(client->fd, (struct sockaddr *)&address, sizeof address), 0);
+    cr_assert_eq(fcntl(client->fd, F_SETFL, O_NONBLOCK), 0);
+    for (uint32_t i = 0; i < 50; i++) { /* it is accepted, and handed over */
+        rig_turn(rig);
+    }
+}
+
+static inline void client_close(struct client *client)
+{
+    close(client->fd);
+    arena_give_all(&client->arena);
+    free(client->in);
+    for (uint32_t i = 0; i < 50; i++) {
+        rig_turn(client->rig);
+    }
+}
+
+static inline struct writer *client_begin(struct client *client, int16_t key, int16_t version)
+{
+    const struct api *api = api_find(key);
+    int16_t header_version = api_request_header_version(api, version);
+    struct request_header header = {.request_api_key = key,
+                                    .request_api_version = version,
+                                    .correlation_id = ++client->correlation_id,
+                                    .client_id = view_of_text("test")};
+    client->key = key;
+    client->version = version;
+    writer_init(&client->writer, &client->memory, 64 << 20);
+    client->size = writer_reserve32(&client->writer);
+    request_header_encode(&header, &client->writer, header_version);
+    return &client->writer;
+}
+
+static inline void client_write(struct client *client, const void *data, size_t bytes)
+{
+    size_t at = 0;
+    for (uint32_t i = 0; at < bytes && i < RIG_TURNS_MAX && !client->ended; i++) {
+        ssize_t sent = send(client->fd, (const uint8_t *)data + at, bytes - at, MSG_NOSIGNAL);
+        cr_assert(sent > 0 || errno == EAGAIN || errno == EPIPE || errno == ECONNRESET);
+        client->ended |= sent < 0 && errno != EAGAIN;
+        at += sent > 0 ? (size_t)sent : 0;
+        if (at < bytes) {
+            rig_turn(client->rig);
+        }
+    }
+}
+
+static inline void client_send(struct client *client)
+{
+    cr_assert(writer_finish(&client->writer));
+    writer_patch32(client->size, (uint32_t)writer_position(&client->writer) - 4);
+    for (struct writer_piece *piece = client->writer.first; piece; piece = piece->next) {
+        client_write(client, piece->data, piece->bytes);
+    }
+    writer_give_all(&client->writer);
+}
+
+/* False: there is no whole answer yet. */
+static inline bool client_has_answer(struct client *client)
+{
+    ssize_t bytes =
+        recv(client->fd, client->in + client->in_bytes, CLIENT_BYTES_MAX - client->in_bytes, 0);
+    client->ended |= bytes == 0 || (bytes < 0 && errno != EAGAIN);
+    client->in_bytes += bytes > 0 ? (size_t)bytes : 0;
+    return client->in_bytes >= 4 && client->in_bytes >= 4 + big_endian_load32(client->in);
+}
+
+/* The next answer's body. key and version: of its request. */
+static inline struct cursor client_receive(struct client *client, int16_t key, int16_t version)
+{
+    if (client->in_done > 0) {
+        memmove(client->in, client->in + client->in_done, client->in_bytes - client->in_done);
+        client->in_bytes -= client->in_done;
+        client->in_done = 0;
+    }
+    arena_give_all(&client->arena);
+    for (uint32_t i = 0; i < RIG_TURNS_MAX && !client_has_answer(client) && !client->ended; i++) {
+        rig_turn(client->rig);
+    }
+    cr_assert(!client->ended, "closed");
+    struct cursor body;
+    uint32_t bytes = big_endian_load32(client->in);
+    cursor_init(&body, client->in + 4, bytes);
+    struct response_header header;
+    cr_assert(response_header_decode(
+        &header, &body, api_response_header_version(api_find(key), version), &client->arena));
+    client->in_done = 4 + bytes;
+    return body;
+}
+
+static inline struct cursor client_call(struct client *client)
+{
+    client_send(client);
+    return client_receive(client, client->key, client->version);
+}
+
+static inline void client_await_close(struct client *client)
+{
+    for (uint32_t i = 0; i < RIG_TURNS_MAX && !client->ended; i++) {
+        (void)client_has_answer(client);
+        rig_turn(client->rig);
+    }
+    cr_assert(client->ended);
+}
+
+/* -- what tests ask for ------------------------------------------------------------------------------ */
+
+/* The topic's id. */
+static inline struct uuid client_create(struct client *client, const char *name, int32_t partitions,
+                                        struct create_topics_request_config *configs,
+                                        int32_t configs_count)
+{
+    struct create_topics_request_topic topic = {.name = view_of_text(name),
+                                                .num_partitions = partitions,
+                                                .replication_factor = 1,
+                                                .configs = configs,
+                                                .configs_count = configs_count};
+    struct create_topics_request request = {
+        .topics = &topic, .topics_count = 1, .timeout_ms = 5000};
+    create_topics_request_encode(&request, client_begin(client, API_CREATE_TOPICS, 7), 7);
+    struct cursor body = client_call(client);
+    struct create_topics_response response;
+    cr_assert(create_topics_response_decode(&response, &body, 7, &client->arena));
+    cr_assert_eq(response.topics[0].error_code, KAFKA_NONE);
+    return response.topics[0].topic_id;
+}
+
+/* A batch of so many records of value_bytes each; its bytes. */
+static inline size_t make_records(uint8_t *to, size_t room, uint32_t count, uint32_t value_bytes,
+                                  int64_t timestamp)
+{
+    uint8_t value[4096];
+    struct batch_builder builder;
+    batch_build_start(&builder, to, room);
+    for (uint32_t i = 0; i < count; i++) {
+        memset(value, 'a' + (int)(i % 26), value_bytes);
+        struct record record = {.timestamp = timestamp + i,
+                                .key = VIEW_NULL,
+                                .value = view_of(value, (int32_t)value_bytes)};
+        batch_build_record(&builder, &record);
+    }
+    struct batch header = {
+        .producer_id = -1, .producer_epoch = -1, .base_sequence = -1, .partition_leader_epoch = -1};
+    return batch_build_end(&builder, &header);
+}
+
+#endif

@@ -1,0 +1,274 @@
+#include "shard/produce.h"
+
+#include "tests/shard/broker_fixture.h"
+
+/* One batch for one partition, and the answer. */
+struct produced {
+    struct produce_request_partition partition;
+    struct produce_request_topic topic;
+    struct produce_request request;
+    struct produce_response response;
+};
+
+static void send_batch(struct client *client, int16_t version, int16_t acks, const char *name,
+                       const struct uuid *id, int32_t index, const uint8_t *batch, size_t bytes)
+{
+    struct produced it = {
+        .partition = {.index = index, .records = {.data = batch, .bytes = (int32_t)bytes}},
+        .topic = {.name = view_of_text(name), .partition_data_count = 1},
+        .request = {.transactional_id = VIEW_NULL,
+                    .acks = acks,
+                    .timeout_ms = 5000,
+                    .topic_data_count = 1}};
+    if (id) {
+        it.topic.topic_id = *id;
+    }
+    it.topic.partition_data = &it.partition;
+    it.request.topic_data = &it.topic;
+    produce_request_encode(&it.request, client_begin(client, API_PRODUCE, version), version);
+    client_send(client);
+}
+
+static struct produce_response_partition receive_answer(struct client *client, int16_t version)
+{
+    struct cursor body = client_receive(client, API_PRODUCE, version);
+    struct produce_response response;
+    cr_assert(produce_response_decode(&response, &body, version, &client->arena));
+    cr_assert_eq(response.responses_count, 1);
+    cr_assert_eq(response.responses[0].partition_responses_count, 1);
+    return response.responses[0].partition_responses[0];
+}
+
+static struct produce_response_partition produce(struct client *client, int16_t version,
+                                                 const char *name, const uint8_t *batch,
+                                                 size_t bytes)
+{
+    send_batch(client, version, -1, name, NULL, 0, batch, bytes);
+    return receive_answer(client, version);
+}
+
+static int64_t now_ms(const struct rig *rig)
+{
+    return reactor_wall_ms(&rig->fixture.reactors[0]);
+}
+
+Test(produce, appends_in_every_version)
+{
+    struct rig *rig = rig_new(2, NULL);
+    struct client client;
+    client_open(&client, rig);
+    struct uuid id = client_create(&client, "t", 3, NULL, 0);
+    uint8_t batch[4096];
+    size_t bytes = make_records(batch, sizeof batch, 5, 10, now_ms(rig));
+    for (int16_t version = PRODUCE_VERSION_MIN; version <= PRODUCE_VERSION_MAX; version++) {
+        send_batch(&client, version, -1, "t", &id, 0, batch, bytes);
+        struct produce_response_partition answer = receive_answer(&client, version);
+        cr_assert_eq(answer.error_code, KAFKA_NONE);
+        cr_assert_eq(answer.base_offset, (version - PRODUCE_VERSION_MIN) * 5);
+        cr_assert_eq(answer.log_append_time_ms, -1);
+    }
+    client_close(&client);
+    rig_free(rig);
+}
+
+Test(produce, reaches_partitions_of_all_cores_with_one_request)
+{
+    struct rig *rig = rig_new(3, NULL);
+    struct client client;
+    client_open(&client, rig);
+    client_create(&client, "t", 100, NULL, 0);
+    uint8_t batch[4096];
+    size_t bytes = make_records(batch, sizeof batch, 3, 10, now_ms(rig));
+    struct produce_request_partition partitions[101];
+    for (int32_t i = 0; i < 101; i++) { /* the last one does not exist */
+        partitions[i] = (struct produce_request_partition){
+            .index = i, .records = {.data = batch, .bytes = (int32_t)bytes}};
+    }
+    struct produce_request_topic topic = {
+        .name = view_of_text("t"), .partition_data = partitions, .partition_data_count = 101};
+    struct produce_request request = {.transactional_id = VIEW_NULL,
+                                      .acks = -1,
+                                      .timeout_ms = 5000,
+                                      .topic_data = &topic,
+                                      .topic_data_count = 1};
+    for (int64_t round = 0; round < 3; round++) {
+        produce_request_encode(&request, client_begin(&client, API_PRODUCE, 9), 9);
+        struct cursor body = client_call(&client);
+        struct produce_response response;
+        cr_assert(produce_response_decode(&response, &body, 9, &client.arena));
+        cr_assert_eq(response.responses[0].partition_responses_count, 101);
+        for (int32_t i = 0; i < 101; i++) {
+            const struct produce_response_partition *answer =
+                &response.responses[0].partition_responses[i];
+            cr_assert_eq(answer->index, i);
+            cr_assert_eq(answer->error_code,
+                         i < 100 ? KAFKA_NONE : KAFKA_UNKNOWN_TOPIC_OR_PARTITION);
+            cr_assert_eq(answer->base_offset, i < 100 ? round * 3 : -1);
+        }
+    }
+    client_close(&client);
+    rig_free(rig);
+}
+
+Test(produce, answers_pipelined_requests_in_order)
+{
+    struct rig *rig = rig_new(2, NULL);
+    struct client client;
+    client_open(&client, rig);
+    client_create(&client, "t", 1, NULL, 0);
+    uint8_t batch[4096];
+    size_t bytes = make_records(batch, sizeof batch, 2, 10, now_ms(rig));
+    for (uint32_t i = 0; i < 200; i++) {
+        send_batch(&client, 9, -1, "t", NULL, 0, batch, bytes);
+    }
+    for (int64_t i = 0; i < 200; i++) {
+        struct produce_response_partition answer = receive_answer(&client, 9);
+        cr_assert_eq(answer.error_code, KAFKA_NONE);
+        cr_assert_eq(answer.base_offset, 2 * i);
+    }
+    client_close(&client);
+    rig_free(rig);
+}
+
+Test(produce, refuses_what_kafka_refuses)
+{
+    struct rig *rig = rig_new(1, NULL);
+    struct client client;
+    client_open(&client, rig);
+    struct uuid id = client_create(&client, "t", 1, NULL, 0);
+    uint8_t good[4096], bad[4096];
+    size_t bytes = make_records(good, sizeof good, 2, 10, now_ms(rig));
+
+    cr_assert_eq(produce(&client, 9, "none", good, bytes).error_code,
+                 KAFKA_UNKNOWN_TOPIC_OR_PARTITION);
+    send_batch(&client, 9, -1, "t", NULL, 1, good, bytes);
+    cr_assert_eq(receive_answer(&client, 9).error_code, KAFKA_UNKNOWN_TOPIC_OR_PARTITION);
+    send_batch(&client, 9, -1, "t", NULL, -1, good, bytes);
+    cr_assert_eq(receive_answer(&client, 9).error_code, KAFKA_UNKNOWN_TOPIC_OR_PARTITION);
+    send_batch(&client, 9, 2, "t", NULL, 0, good, bytes);
+    cr_assert_eq(receive_answer(&client, 9).error_code, KAFKA_INVALID_REQUIRED_ACKS);
+    id.bytes[3] ^= 1;
+    send_batch(&client, 13, -1, "", &id, 0, good, bytes);
+    cr_assert_eq(receive_answer(&client, 13).error_code, KAFKA_UNKNOWN_TOPIC_ID);
+
+    memcpy(bad, good, bytes);
+    bad[bytes - 1] ^= 1;
+    cr_assert_eq(produce(&client, 9, "t", bad, bytes).error_code, KAFKA_CORRUPT_MESSAGE);
+    cr_assert_eq(produce(&client, 9, "t", good, 0).error_code, KAFKA_INVALID_RECORD);
+    memcpy(bad, good, bytes);
+    memcpy(bad + bytes, good, bytes);
+    cr_assert_eq(produce(&client, 9, "t", bad, 2 * bytes).error_code, KAFKA_INVALID_RECORD);
+    for (size_t cut = 1; cut < bytes; cut++) {
+        cr_assert_neq(produce(&client, 9, "t", good, cut).error_code, KAFKA_NONE);
+    }
+    cr_assert_eq(produce(&client, 9, "t", good, bytes).base_offset, 0); /* nothing came in */
+    client_close(&client);
+    rig_free(rig);
+}
+
+Test(produce, names_the_records_that_spoil_a_batch)
+{
+    struct rig *rig = rig_new(1, NULL);
+    struct client client;
+    client_open(&client, rig);
+    struct create_topics_request_config config = {.name = view_of_text("cleanup.policy"),
+                                                  .value = view_of_text("compact")};
+    client_create(&client, "t", 1, &config, 1);
+    uint8_t batch[4096];
+    size_t bytes = make_records(batch, sizeof batch, 3, 10, now_ms(rig));
+    struct produce_response_partition answer = produce(&client, 9, "t", batch, bytes);
+    cr_assert_eq(answer.error_code, KAFKA_INVALID_RECORD);
+    cr_assert_eq(answer.record_errors_count, 3);
+    cr_assert_eq(answer.record_errors[1].batch_index, 1);
+    cr_assert_not(view_is_null(answer.error_message));
+    client_close(&client);
+    rig_free(rig);
+}
+
+Test(produce, closes_a_connection_whose_unanswered_produce_failed)
+{
+    struct rig *rig = rig_new(2, NULL);
+    struct client client;
+    client_open(&client, rig);
+    client_create(&client, "t", 1, NULL, 0);
+    uint8_t batch[4096];
+    size_t bytes = make_records(batch, sizeof batch, 3, 10, now_ms(rig));
+    send_batch(&client, 9, 0, "t", NULL, 0, batch, bytes);
+    cr_assert_eq(produce(&client, 9, "t", batch, bytes).base_offset, 3); /* no answer between */
+    send_batch(&client, 9, 0, "none", NULL, 0, batch, bytes);
+    client_await_close(&client);
+    client_close(&client);
+    rig_free(rig);
+}
+
+Test(produce, takes_large_batches)
+{
+    struct rig *rig = rig_new(2, NULL);
+    struct client client;
+    client_open(&client, rig);
+    client_create(&client, "t", 2, NULL, 0);
+    size_t room = 1 << 20;
+    uint8_t *batch = malloc(room);
+    size_t bytes = make_records(batch, room, 240, 4096, now_ms(rig));
+    cr_assert_gt(bytes, 900000);
+    for (int64_t i = 0; i < 4; i++) {
+        send_batch(&client, 9, -1, "t", NULL, (int32_t)(i % 2), batch, bytes);
+        cr_assert_eq(receive_answer(&client, 9).base_offset, i / 2 * 240);
+    }
+    free(batch);
+    client_close(&client);
+    rig_free(rig);
+}
+
+Test(produce, recompresses_where_the_topic_says_so)
+{
+    struct rig *rig = rig_new(1, NULL);
+    struct client client;
+    client_open(&client, rig);
+    static const char *const codecs[] = {"gzip", "snappy", "lz4", "zstd", "uncompressed"};
+    size_t room = 1 << 20;
+    uint8_t *batch = malloc(room);
+    size_t bytes = make_records(batch, room, 100, 4000, now_ms(rig));
+    for (size_t i = 0; i < sizeof codecs / sizeof *codecs; i++) {
+        struct create_topics_request_config config = {.name = view_of_text("compression.type"),
+                                                      .value = view_of_text(codecs[i])};
+        client_create(&client, codecs[i], 1, &config, 1);
+        cr_assert_eq(produce(&client, 9, codecs[i], batch, bytes).error_code, KAFKA_NONE);
+        cr_assert_eq(produce(&client, 9, codecs[i], batch, bytes).base_offset, 100);
+    }
+    free(batch);
+    client_close(&client);
+    rig_free(rig);
+}
+
+Test(produce, closes_at_a_request_that_is_cut_short)
+{
+    struct rig *rig = rig_new(1, NULL);
+    struct client client;
+    client_open(&client, rig);
+    client_create(&client, "t", 1, NULL, 0);
+    client_close(&client);
+    uint8_t batch[512], whole[1024];
+    size_t bytes = make_records(batch, sizeof batch, 1, 10, now_ms(rig));
+    struct produce_request_partition partition = {
+        .index = 0, .records = {.data = batch, .bytes = (int32_t)bytes}};
+    struct produce_request_topic topic = {
+        .name = view_of_text("t"), .partition_data = &partition, .partition_data_count = 1};
+    struct produce_request request = {
+        .transactional_id = VIEW_NULL, .acks = -1, .topic_data = &topic, .topic_data_count = 1};
+    client_open(&client, rig);
+    produce_request_encode(&request, client_begin(&client, API_PRODUCE, 9), 9);
+    cr_assert(writer_finish(&client.writer));
+    size_t total = client.writer.first->bytes;
+    memcpy(whole, client.writer.first->data, total);
+    writer_give_all(&client.writer);
+    client_close(&client);
+    for (size_t cut = 10; cut < total - 4; cut++) { /* the prefix of the message is the frame */
+        client_open(&client, rig);
+        big_endian_store32(whole, (uint32_t)cut);
+        client_write(&client, whole, 4 + cut);
+        client_await_close(&client);
+        client_close(&client);
+    }
+    rig_free(rig);
+}
