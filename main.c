@@ -141,7 +141,7 @@ static bool read_config_file(struct config *config, const char *name)
 static bool read_arguments(struct config *config, int count, char **arguments)
 {
     char why[1024];
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; i < count; i += 2) { /* each takes a value */
         const char *argument = arguments[i];
         const char *value = i + 1 < count ? arguments[i + 1] : NULL;
         if (strcmp(argument, "-c") == 0 && value) {
@@ -165,7 +165,6 @@ static bool read_arguments(struct config *config, int count, char **arguments)
             print_help(stderr);
             return false;
         }
-        i++;
     }
     return true;
 }

@@ -1,8 +1,8 @@
 #include "shard/broker.h"
 
 #include "shard/partition.h"
-#include "shard/session.h"
 #include "shard/request.h"
+#include "shard/session.h"
 
 #include <assert.h>
 #include <errno.h>
