@@ -189,6 +189,12 @@ static int check_ids(struct recovering *at)
                        "another directory in log.dirs",
                        options->directory, meta->node_id, options->node_id);
     }
+    struct uuid directory_id;
+    if (!uuid_from_text(&directory_id, view_of_text(meta->directory_id))) {
+        return problem(recovery, -EBADMSG,
+                       "directory.id in %.200s/meta.properties is not a uuid: restore that file",
+                       options->directory);
+    }
     if (options->cluster_id[0] && strcmp(options->cluster_id, meta->cluster_id) != 0) {
         return problem(recovery, -EBADMSG,
                        "%.200s belongs to cluster %s, and this is cluster %s: give another "

@@ -20,7 +20,6 @@ struct recovery_options {
     int32_t node_id;
     char cluster_id[META_ID_BYTES]; /* "": the directory's, or a new one for an empty directory */
     uint32_t index_interval_bytes;
-    uint32_t index_bytes_max;
 };
 
 struct recovery {

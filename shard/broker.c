@@ -148,8 +148,6 @@ void broker_start(struct broker *broker, struct op *op, op_fn *then)
         .node_id = settings->node_id,
         .index_interval_bytes = (uint32_t)strtoul(
             settings->topic_defaults[TOPIC_CONFIG_INDEX_INTERVAL_BYTES], NULL, 10),
-        .index_bytes_max =
-            (uint32_t)strtoul(settings->topic_defaults[TOPIC_CONFIG_SEGMENT_INDEX_BYTES], NULL, 10),
     };
     snprintf(broker->recovery.options.cluster_id, sizeof broker->recovery.options.cluster_id, "%s",
              settings->cluster_id);

@@ -121,8 +121,7 @@ static inline void place_start(struct place *place)
 {
     place->recovery = (struct recovery){.options = {.directory = place->directory,
                                                     .node_id = 1,
-                                                    .index_interval_bytes = 4096,
-                                                    .index_bytes_max = 10 << 20}};
+                                                    .index_interval_bytes = 4096}};
     recovery_begin(&place->recovery, place->reactor, place_recovered);
     place_wait(place);
     cr_assert_eq(place->recovery.job.op.result, 0, "%s", place->recovery.problem);

@@ -119,6 +119,7 @@ Test(recovery, refuses_what_is_not_its_own)
         {"version=3\ncluster.id=x\nnode.id=1\n", "newer version of Odradek"},
         {"version=2\ncluster.id=x\nnode.id=1\nodradek.format=2\n", "newer version of Odradek"},
         {"version=2\ncluster.id=x\nnode.id=1\n", "cannot read /data/meta.properties"},
+        {"version=2\ncluster.id=x\nnode.id=1\nodradek.format=1\ndirectory.id=x\n", "is not a uuid"},
         {"node.id=one\n", "cannot read /data/meta.properties"},
         {"", "cannot read /data/meta.properties"},
     };

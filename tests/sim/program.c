@@ -37,7 +37,6 @@ static bool recovery_run(struct program *program)
                 .directory = "/data",
                 .node_id = 1,
                 .index_interval_bytes = program->shape->settings.index_interval_bytes,
-                .index_bytes_max = program->shape->settings.index_bytes_max,
             },
     };
     recovery_begin(recovery, reactor_of(program, 0), computer_then);
