@@ -15,6 +15,7 @@
 #include "core/memory.h"
 #include "log/record.h"
 #include "net/api.h"
+#include "net/codec/header.h"
 #include "shard/broker.h"
 #include "tests/core/reactor_fixture.h"
 
@@ -208,14 +209,26 @@ static inline bool client_has_answer(struct client *client)
     return client->in_bytes >= 4 && client->in_bytes >= 4 + big_endian_load32(client->in);
 }
 
-/* The next answer's body. key and version: of its request. */
-static inline struct cursor client_receive(struct client *client, int16_t key, int16_t version)
+/* The answer read last is done with. */
+static inline void client_forget(struct client *client)
 {
     if (client->in_done > 0) {
         memmove(client->in, client->in + client->in_done, client->in_bytes - client->in_done);
         client->in_bytes -= client->in_done;
         client->in_done = 0;
     }
+}
+
+static inline bool client_is_silent(struct client *client)
+{
+    client_forget(client);
+    return !client_has_answer(client) && !client->ended;
+}
+
+/* The next answer's body. key and version: of its request. */
+static inline struct cursor client_receive(struct client *client, int16_t key, int16_t version)
+{
+    client_forget(client);
     arena_give_all(&client->arena);
     for (uint32_t i = 0; i < RIG_TURNS_MAX && !client_has_answer(client) && !client->ended; i++) {
         rig_turn(client->rig);

@@ -1,0 +1,477 @@
+#include "shard/fetch.h"
+
+#include "tests/shard/broker_fixture.h"
+
+static int64_t now_ms(const struct rig *rig)
+{
+    return reactor_wall_ms(&rig->fixture.reactors[0]);
+}
+
+/* Appends a batch of `count` records; its bytes. */
+static size_t produce(struct client *client, const char *name, int32_t index, uint32_t count,
+                      uint32_t value_bytes)
+{
+    static uint8_t batch[1 << 20];
+    size_t bytes = make_records(batch, sizeof batch, count, value_bytes, now_ms(client->rig));
+    struct produce_request_partition partition = {
+        .index = index, .records = {.data = batch, .bytes = (int32_t)bytes}};
+    struct produce_request_topic topic = {
+        .name = view_of_text(name), .partition_data = &partition, .partition_data_count = 1};
+    struct produce_request request = {
+        .transactional_id = VIEW_NULL, .acks = -1, .topic_data = &topic, .topic_data_count = 1};
+    produce_request_encode(&request, client_begin(client, API_PRODUCE, 9), 9);
+    struct cursor body = client_call(client);
+    struct produce_response response;
+    cr_assert(produce_response_decode(&response, &body, 9, &client->arena));
+    cr_assert_eq(response.responses[0].partition_responses[0].error_code, KAFKA_NONE);
+    return bytes;
+}
+
+/* A fetch of some partitions of one topic. */
+struct asking {
+    struct fetch_request request;
+    struct fetch_request_topic topic;
+    struct fetch_request_partition partitions[100];
+};
+
+static struct asking ask(const char *name, int32_t partitions_count)
+{
+    struct asking asking;
+    fetch_request_init(&asking.request);
+    asking.request.session_epoch = -1;
+    fetch_request_topic_init(&asking.topic);
+    asking.topic.topic = view_of_text(name);
+    asking.topic.partitions_count = partitions_count;
+    for (int32_t i = 0; i < partitions_count; i++) {
+        fetch_request_partition_init(&asking.partitions[i]);
+        asking.partitions[i].partition = i;
+        asking.partitions[i].partition_max_bytes = 1 << 20;
+    }
+    return asking;
+}
+
+static void send_fetch(struct client *client, int16_t version, struct asking *asking)
+{
+    asking->topic.partitions = asking->partitions;
+    asking->request.topics = &asking->topic;
+    asking->request.topics_count = asking->topic.partitions_count > 0;
+    fetch_request_encode(&asking->request, client_begin(client, API_FETCH, version), version);
+    client_send(client);
+}
+
+static struct fetch_response receive_fetched(struct client *client, int16_t version)
+{
+    struct cursor body = client_receive(client, API_FETCH, version);
+    struct fetch_response response;
+    cr_assert(fetch_response_decode(&response, &body, version, &client->arena));
+    return response;
+}
+
+static struct fetch_response fetch(struct client *client, int16_t version, struct asking *asking)
+{
+    send_fetch(client, version, asking);
+    return receive_fetched(client, version);
+}
+
+static struct fetch_response_partition only(const struct fetch_response *response)
+{
+    cr_assert_eq(response->error_code, KAFKA_NONE);
+    cr_assert_eq(response->responses_count, 1);
+    cr_assert_eq(response->responses[0].partitions_count, 1);
+    return response->responses[0].partitions[0];
+}
+
+/* How many records, of whole batches end to end from this offset on. */
+static int64_t records_count(struct codec_records records, int64_t base_offset)
+{
+    struct batch_walk walk = batch_walk(records.data, (size_t)records.bytes);
+    struct batch batch;
+    int64_t next = base_offset;
+    while (batch_walk_next(&walk, &batch)) {
+        cr_assert_eq(batch.base_offset, next);
+        cr_assert(batch_is_intact(&batch));
+        next = batch_last_offset(&batch) + 1;
+    }
+    return next - base_offset;
+}
+
+Test(fetch, returns_what_was_produced_in_every_version)
+{
+    struct rig *rig = rig_new(2, NULL);
+    struct client client;
+    client_open(&client, rig);
+    struct uuid id = client_create(&client, "t", 2, NULL, 0);
+    for (int32_t index = 0; index < 2; index++) {
+        produce(&client, "t", index, 5, 10);
+        produce(&client, "t", index, 3, 10);
+    }
+    for (int16_t version = FETCH_VERSION_MIN; version <= FETCH_VERSION_MAX; version++) {
+        struct asking asking = ask("t", 2);
+        asking.topic.topic_id = id;
+        struct fetch_response response = fetch(&client, version, &asking);
+        cr_assert_eq(response.error_code, KAFKA_NONE);
+        cr_assert_eq(response.responses_count, 1);
+        cr_assert_eq(response.responses[0].partitions_count, 2);
+        for (int32_t i = 0; i < 2; i++) {
+            struct fetch_response_partition *row = &response.responses[0].partitions[i];
+            cr_assert_eq(row->partition_index, i);
+            cr_assert_eq(row->error_code, KAFKA_NONE);
+            cr_assert_eq(row->high_watermark, 8);
+            cr_assert_eq(row->last_stable_offset, 8);
+            cr_assert_eq(row->aborted_transactions_count, -1);
+            cr_assert_eq(records_count(row->records, 0), 8);
+        }
+    }
+    client_close(&client);
+    rig_free(rig);
+}
+
+Test(fetch, begins_with_the_batch_that_holds_the_offset)
+{
+    struct rig *rig = rig_new(1, NULL);
+    struct client client;
+    client_open(&client, rig);
+    client_create(&client, "t", 1, NULL, 0);
+    produce(&client, "t", 0, 5, 10);
+    produce(&client, "t", 0, 5, 10);
+    struct asking asking = ask("t", 1);
+    asking.partitions[0].fetch_offset = 7;
+    struct fetch_response response = fetch(&client, 12, &asking);
+    cr_assert_eq(records_count(only(&response).records, 5), 5);
+    asking.partitions[0].fetch_offset = 10; /* the end: nothing, and no error */
+    response = fetch(&client, 12, &asking);
+    cr_assert_eq(only(&response).error_code, KAFKA_NONE);
+    cr_assert_eq(only(&response).records.bytes, 0);
+    client_close(&client);
+    rig_free(rig);
+}
+
+Test(fetch, refuses_offsets_and_partitions_that_are_not_there)
+{
+    struct rig *rig = rig_new(2, NULL);
+    struct client client;
+    client_open(&client, rig);
+    struct uuid id = client_create(&client, "t", 1, NULL, 0);
+    produce(&client, "t", 0, 5, 10);
+    struct asking asking = ask("t", 1);
+    asking.request.max_wait_ms = 60000; /* an error does not wait */
+    asking.request.min_bytes = 1;
+    asking.partitions[0].fetch_offset = 6;
+    struct fetch_response response = fetch(&client, 12, &asking);
+    cr_assert_eq(only(&response).error_code, KAFKA_OFFSET_OUT_OF_RANGE);
+    cr_assert_eq(only(&response).high_watermark, -1);
+    cr_assert_eq(only(&response).log_start_offset, -1);
+    asking = ask("none", 1);
+    response = fetch(&client, 12, &asking);
+    cr_assert_eq(only(&response).error_code, KAFKA_UNKNOWN_TOPIC_OR_PARTITION);
+    asking = ask("t", 1);
+    asking.partitions[0].partition = 1;
+    response = fetch(&client, 12, &asking);
+    cr_assert_eq(only(&response).error_code, KAFKA_UNKNOWN_TOPIC_OR_PARTITION);
+    asking = ask("", 1);
+    asking.topic.topic_id = id;
+    asking.topic.topic_id.bytes[5] ^= 1;
+    response = fetch(&client, 13, &asking);
+    cr_assert_eq(only(&response).error_code, KAFKA_UNKNOWN_TOPIC_ID);
+    asking = ask("t", 1);
+    asking.partitions[0].current_leader_epoch = 1;
+    response = fetch(&client, 12, &asking);
+    cr_assert_eq(only(&response).error_code, KAFKA_UNKNOWN_LEADER_EPOCH);
+    asking = ask("t", 1);
+    asking.request.replica_id = 7; /* no follower of ours */
+    response = fetch(&client, 12, &asking);
+    cr_assert_eq(only(&response).error_code, KAFKA_NOT_LEADER_OR_FOLLOWER);
+    client_close(&client);
+    rig_free(rig);
+}
+
+Test(fetch, returns_the_first_batch_whole_and_respects_limits_after_it)
+{
+    struct rig *rig = rig_new(2, NULL);
+    struct client client;
+    client_open(&client, rig);
+    client_create(&client, "t", 3, NULL, 0);
+    size_t bytes = 0;
+    for (int32_t i = 0; i < 3; i++) {
+        bytes = produce(&client, "t", i, 10, 100);
+    }
+    struct asking asking = ask("t", 3);
+    asking.request.max_bytes = 10;
+    struct fetch_response response = fetch(&client, 12, &asking);
+    struct fetch_response_partition *rows = response.responses[0].partitions;
+    cr_assert_eq(rows[0].records.bytes, (int32_t)bytes);
+    cr_assert_eq(rows[1].records.bytes, 0);
+    cr_assert_eq(rows[2].records.bytes, 0);
+    asking.request.max_bytes = (int32_t)(2 * bytes);
+    response = fetch(&client, 12, &asking);
+    rows = response.responses[0].partitions;
+    cr_assert_eq(rows[1].records.bytes, (int32_t)bytes);
+    cr_assert_eq(rows[2].records.bytes, 0);
+    asking.request.max_bytes = INT32_MAX;
+    asking.partitions[1].partition_max_bytes = 10; /* its first batch does not fit */
+    response = fetch(&client, 12, &asking);
+    rows = response.responses[0].partitions;
+    cr_assert_eq(rows[1].records.bytes, 0);
+    cr_assert_eq(rows[2].records.bytes, (int32_t)bytes);
+    client_close(&client);
+    rig_free(rig);
+}
+
+Test(fetch, sends_many_megabytes_from_another_core)
+{
+    struct rig *rig = rig_new(2, NULL);
+    struct client client;
+    client_open(&client, rig);
+    client_create(&client, "t", 2, NULL, 0);
+    for (int32_t i = 0; i < 4; i++) {
+        produce(&client, "t", i % 2, 240, 4096);
+    }
+    struct asking asking = ask("t", 2);
+    asking.partitions[0].partition_max_bytes = asking.partitions[1].partition_max_bytes = 4 << 20;
+    struct fetch_response response = fetch(&client, 12, &asking);
+    for (int32_t i = 0; i < 2; i++) {
+        cr_assert_eq(records_count(response.responses[0].partitions[i].records, 0), 480);
+    }
+    client_close(&client);
+    rig_free(rig);
+}
+
+Test(fetch, waits_for_records)
+{
+    for (uint32_t cores = 1; cores <= 3; cores++) {
+        struct rig *rig = rig_new(cores, NULL);
+        struct client reader, writer;
+        client_open(&reader, rig);
+        client_open(&writer, rig);
+        client_create(&writer, "t", 6, NULL, 0);
+        for (int32_t index = 0; index < 6; index++) {
+            struct asking asking = ask("t", 6);
+            asking.request.max_wait_ms = 60000;
+            asking.request.min_bytes = 1;
+            for (int32_t i = 0; i < index; i++) {
+                asking.partitions[i].fetch_offset = 2;
+            }
+            send_fetch(&reader, 12, &asking);
+            for (uint32_t i = 0; i < 1000; i++) {
+                rig_turn(rig);
+            }
+            cr_assert(client_is_silent(&reader));
+            produce(&writer, "t", index, 2, 10);
+            struct fetch_response response = receive_fetched(&reader, 12);
+            cr_assert_eq(records_count(response.responses[0].partitions[index].records, 0), 2);
+        }
+        client_close(&reader);
+        client_close(&writer);
+        rig_free(rig);
+    }
+}
+
+Test(fetch, waits_for_as_many_bytes_as_it_asks_for)
+{
+    struct rig *rig = rig_new(2, NULL);
+    struct client reader, writer;
+    client_open(&reader, rig);
+    client_open(&writer, rig);
+    client_create(&writer, "t", 2, NULL, 0);
+    struct asking asking = ask("t", 2);
+    asking.request.max_wait_ms = 60000;
+    asking.request.min_bytes = 1500;
+    send_fetch(&reader, 12, &asking);
+    produce(&writer, "t", 0, 10, 50);
+    produce(&writer, "t", 1, 10, 50);
+    for (uint32_t i = 0; i < 1000; i++) {
+        rig_turn(rig);
+    }
+    cr_assert(client_is_silent(&reader));
+    produce(&writer, "t", 1, 10, 50);
+    struct fetch_response response = receive_fetched(&reader, 12);
+    cr_assert_eq(records_count(response.responses[0].partitions[0].records, 0), 10);
+    cr_assert_eq(records_count(response.responses[0].partitions[1].records, 0), 20);
+    client_close(&reader);
+    client_close(&writer);
+    rig_free(rig);
+}
+
+Test(fetch, answers_with_nothing_when_its_time_is_over)
+{
+    struct rig *rig = rig_new(2, NULL);
+    struct client client;
+    client_open(&client, rig);
+    client_create(&client, "t", 1, NULL, 0);
+    struct asking asking = ask("t", 1);
+    asking.request.max_wait_ms = 30;
+    asking.request.min_bytes = 1;
+    uint64_t begun_us = reactor_now_us(&rig->fixture.reactors[0]);
+    struct fetch_response response = fetch(&client, 12, &asking);
+    cr_assert_eq(only(&response).records.bytes, 0);
+    cr_assert_geq(reactor_now_us(&rig->fixture.reactors[0]) - begun_us, 25000);
+    client_close(&client);
+    rig_free(rig);
+}
+
+Test(fetch, hears_of_it_when_its_topic_is_deleted)
+{
+    struct rig *rig = rig_new(2, NULL);
+    struct client reader, writer;
+    client_open(&reader, rig);
+    client_open(&writer, rig);
+    struct uuid id = client_create(&writer, "t", 1, NULL, 0);
+    produce(&writer, "t", 0, 1, 10);
+    struct asking asking = ask("t", 1);
+    asking.request.max_wait_ms = 60000;
+    asking.request.min_bytes = 1;
+    asking.partitions[0].fetch_offset = 1;
+    asking.topic.topic_id = id;
+    send_fetch(&reader, 13, &asking);
+    for (uint32_t i = 0; i < 1000; i++) {
+        rig_turn(rig);
+    }
+    struct delete_topics_request_topic topic = {.name = VIEW_NULL, .topic_id = id};
+    struct delete_topics_request request = {
+        .topics = &topic, .topics_count = 1, .timeout_ms = 5000};
+    delete_topics_request_encode(&request, client_begin(&writer, API_DELETE_TOPICS, 6), 6);
+    (void)client_call(&writer);
+    struct fetch_response response = receive_fetched(&reader, 13);
+    cr_assert_eq(only(&response).error_code, KAFKA_UNKNOWN_TOPIC_ID);
+    client_close(&reader);
+    client_close(&writer);
+    rig_free(rig);
+}
+
+/* -- sessions --------------------------------------------------------------------------------------- */
+
+static int32_t open_session(struct client *client, const char *name, int32_t partitions_count)
+{
+    struct asking asking = ask(name, partitions_count);
+    asking.request.session_epoch = 0;
+    struct fetch_response response = fetch(client, 12, &asking);
+    cr_assert_eq(response.error_code, KAFKA_NONE);
+    cr_assert_gt(response.session_id, 0);
+    return response.session_id;
+}
+
+static struct asking ask_session(int32_t session_id, int32_t epoch)
+{
+    struct asking asking = ask("t", 0);
+    asking.request.session_id = session_id;
+    asking.request.session_epoch = epoch;
+    return asking;
+}
+
+Test(fetch, remembers_a_session_and_tells_only_news)
+{
+    for (uint32_t cores = 1; cores <= 2; cores++) {
+        struct rig *rig = rig_new(cores, NULL);
+        struct client reader, writer;
+        client_open(&reader, rig);
+        client_open(&writer, rig);
+        client_create(&writer, "t", 10, NULL, 0);
+        int32_t session = open_session(&reader, "t", 10);
+        struct asking asking = ask_session(session, 1);
+        struct fetch_response response = fetch(&reader, 12, &asking);
+        cr_assert_eq(response.session_id, session);
+        cr_assert_eq(response.responses_count, 0);
+        for (int32_t epoch = 2; epoch < 12; epoch++) {
+            int32_t index = epoch - 2;
+            asking = ask_session(session, epoch);
+            asking.request.max_wait_ms = 60000;
+            asking.request.min_bytes = 1;
+            if (index > 0) { /* the one read last goes on behind what was read */
+                asking.topic.partitions_count = 1;
+                fetch_request_partition_init(&asking.partitions[0]);
+                asking.partitions[0].partition = index - 1;
+                asking.partitions[0].partition_max_bytes = 1 << 20;
+                asking.partitions[0].fetch_offset = 2;
+            }
+            send_fetch(&reader, 12, &asking);
+            for (uint32_t i = 0; i < 200; i++) {
+                rig_turn(rig);
+            }
+            produce(&writer, "t", index, 2, 10);
+            response = receive_fetched(&reader, 12);
+            cr_assert_eq(only(&response).partition_index, index);
+            cr_assert_eq(records_count(only(&response).records, 0), 2);
+        }
+        client_close(&reader);
+        client_close(&writer);
+        rig_free(rig);
+    }
+}
+
+Test(fetch, forgets_partitions_of_a_session)
+{
+    struct rig *rig = rig_new(2, NULL);
+    struct client client;
+    client_open(&client, rig);
+    client_create(&client, "t", 4, NULL, 0);
+    int32_t session = open_session(&client, "t", 4);
+    int32_t indexes[] = {0, 2};
+    struct fetch_request_forgotten_topic forgotten = {
+        .topic = view_of_text("t"), .partitions = indexes, .partitions_count = 2};
+    struct asking asking = ask_session(session, 1);
+    asking.request.forgotten_topics_data = &forgotten;
+    asking.request.forgotten_topics_data_count = 1;
+    struct fetch_response response = fetch(&client, 12, &asking);
+    cr_assert_eq(response.error_code, KAFKA_NONE);
+    for (int32_t i = 0; i < 4; i++) {
+        produce(&client, "t", i, 1, 10);
+    }
+    asking = ask_session(session, 2);
+    for (uint32_t i = 0; i < 100; i++) {
+        rig_turn(rig);
+    }
+    asking.topic.partitions_count = 2; /* looked at again, since nothing was watched yet */
+    for (int32_t i = 0; i < 2; i++) {
+        fetch_request_partition_init(&asking.partitions[i]);
+        asking.partitions[i].partition = 1 + 2 * i;
+        asking.partitions[i].partition_max_bytes = 1 << 20;
+    }
+    response = fetch(&client, 12, &asking);
+    cr_assert_eq(response.responses_count, 1);
+    cr_assert_eq(response.responses[0].partitions_count, 2);
+    cr_assert_eq(response.responses[0].partitions[0].partition_index, 1);
+    cr_assert_eq(response.responses[0].partitions[1].partition_index, 3);
+    client_close(&client);
+    rig_free(rig);
+}
+
+Test(fetch, refuses_sessions_that_are_not_there_and_epochs_out_of_turn)
+{
+    struct rig *rig = rig_new(2, NULL);
+    struct client client;
+    client_open(&client, rig);
+    client_create(&client, "t", 1, NULL, 0);
+    int32_t session = open_session(&client, "t", 1);
+    struct asking asking = ask_session(session, 2);
+    cr_assert_eq(fetch(&client, 12, &asking).error_code, KAFKA_INVALID_FETCH_SESSION_EPOCH);
+    asking = ask_session(session + 2, 1);
+    cr_assert_eq(fetch(&client, 12, &asking).error_code, KAFKA_FETCH_SESSION_ID_NOT_FOUND);
+    asking = ask_session(session, 1);
+    cr_assert_eq(fetch(&client, 13, &asking).error_code, KAFKA_FETCH_SESSION_TOPIC_ID_ERROR);
+    cr_assert_eq(fetch(&client, 12, &asking).error_code, KAFKA_NONE);
+    asking = ask("t", 1); /* closes it, and wants none */
+    asking.request.session_id = session;
+    cr_assert_eq(fetch(&client, 12, &asking).session_id, 0);
+    asking = ask_session(session, 2);
+    cr_assert_eq(fetch(&client, 12, &asking).error_code, KAFKA_FETCH_SESSION_ID_NOT_FOUND);
+    client_close(&client);
+    rig_free(rig);
+}
+
+Test(fetch, gives_no_more_sessions_than_there_are_places_for)
+{
+    static const char *const few[] = {"max.incremental.fetch.session.cache.slots=2", NULL};
+    struct rig *rig = rig_new(1, few);
+    struct client client;
+    client_open(&client, rig);
+    client_create(&client, "t", 1, NULL, 0);
+    (void)open_session(&client, "t", 1);
+    (void)open_session(&client, "t", 1);
+    struct asking asking = ask("t", 1);
+    asking.request.session_epoch = 0;
+    struct fetch_response response = fetch(&client, 12, &asking);
+    cr_assert_eq(response.session_id, 0);
+    cr_assert_eq(only(&response).error_code, KAFKA_NONE);
+    client_close(&client);
+    rig_free(rig);
+}

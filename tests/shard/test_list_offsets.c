@@ -1,0 +1,119 @@
+#include "tests/shard/broker_fixture.h"
+
+static const int64_t BEGUN_MS = 1700000000000;
+
+static void produce(struct client *client, int32_t index, uint32_t count, int64_t timestamp)
+{
+    uint8_t batch[4096];
+    size_t bytes = make_records(batch, sizeof batch, count, 10, timestamp);
+    struct produce_request_partition partition = {
+        .index = index, .records = {.data = batch, .bytes = (int32_t)bytes}};
+    struct produce_request_topic topic = {
+        .name = view_of_text("t"), .partition_data = &partition, .partition_data_count = 1};
+    struct produce_request request = {
+        .transactional_id = VIEW_NULL, .acks = -1, .topic_data = &topic, .topic_data_count = 1};
+    produce_request_encode(&request, client_begin(client, API_PRODUCE, 9), 9);
+    (void)client_call(client);
+}
+
+static struct list_offsets_response list(struct client *client, int16_t version,
+                                         struct list_offsets_request_partition *partitions,
+                                         int32_t count)
+{
+    struct list_offsets_request_topic topic = {
+        .name = view_of_text("t"), .partitions = partitions, .partitions_count = count};
+    struct list_offsets_request request = {.replica_id = -1, .topics = &topic, .topics_count = 1};
+    list_offsets_request_encode(&request, client_begin(client, API_LIST_OFFSETS, version), version);
+    struct cursor body = client_call(client);
+    struct list_offsets_response response;
+    cr_assert(list_offsets_response_decode(&response, &body, version, &client->arena));
+    cr_assert_eq(response.topics[0].partitions_count, count);
+    return response;
+}
+
+static struct list_offsets_response_partition look_up(struct client *client, int16_t version,
+                                                      int32_t index, int64_t timestamp)
+{
+    struct list_offsets_request_partition partition = {
+        .partition_index = index, .current_leader_epoch = -1, .timestamp = timestamp};
+    return list(client, version, &partition, 1).topics[0].partitions[0];
+}
+
+Test(list_offsets, knows_ends_and_times_in_every_version)
+{
+    struct rig *rig = rig_new(2, NULL);
+    struct client client;
+    client_open(&client, rig);
+    client_create(&client, "t", 2, NULL, 0);
+    for (int32_t index = 0; index < 2; index++) {
+        produce(&client, index, 3, BEGUN_MS);
+        produce(&client, index, 3, BEGUN_MS + 1000);
+    }
+    for (int16_t version = LIST_OFFSETS_VERSION_MIN; version <= LIST_OFFSETS_VERSION_MAX;
+         version++) {
+        for (int32_t index = 0; index < 2; index++) {
+            cr_assert_eq(look_up(&client, version, index, -1).offset, 6);
+            cr_assert_eq(look_up(&client, version, index, -1).timestamp, -1);
+            cr_assert_eq(look_up(&client, version, index, -2).offset, 0);
+            cr_assert_eq(look_up(&client, version, index, 0).offset, 0);
+            cr_assert_eq(look_up(&client, version, index, BEGUN_MS + 1).offset, 1);
+            cr_assert_eq(look_up(&client, version, index, BEGUN_MS + 3).offset, 3);
+            cr_assert_eq(look_up(&client, version, index, BEGUN_MS + 3).timestamp, BEGUN_MS + 1000);
+            cr_assert_eq(look_up(&client, version, index, BEGUN_MS + 1003).offset, -1);
+            cr_assert_eq(look_up(&client, version, index, BEGUN_MS + 1003).error_code, KAFKA_NONE);
+        }
+    }
+    client_close(&client);
+    rig_free(rig);
+}
+
+Test(list_offsets, knows_each_special_time_from_its_version_on)
+{
+    struct rig *rig = rig_new(1, NULL);
+    struct client client;
+    client_open(&client, rig);
+    client_create(&client, "t", 1, NULL, 0);
+    produce(&client, 0, 3, BEGUN_MS);
+    static const struct {
+        int64_t timestamp;
+        int16_t since;
+        int64_t offset;
+    } rows[] = {{-3, 7, 2}, {-4, 8, 0}, {-5, 9, -1}, {-6, 11, -1}, {-7, 99, -1}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        for (int16_t version = LIST_OFFSETS_VERSION_MIN; version <= LIST_OFFSETS_VERSION_MAX;
+             version++) {
+            struct list_offsets_response_partition answer =
+                look_up(&client, version, 0, rows[i].timestamp);
+            bool is_known = version >= rows[i].since;
+            cr_assert_eq(answer.error_code, is_known ? KAFKA_NONE : KAFKA_UNSUPPORTED_VERSION);
+            cr_assert_eq(answer.offset, is_known ? rows[i].offset : -1);
+        }
+    }
+    client_close(&client);
+    rig_free(rig);
+}
+
+Test(list_offsets, refuses_doubles_and_what_is_not_there)
+{
+    struct rig *rig = rig_new(2, NULL);
+    struct client client;
+    client_open(&client, rig);
+    client_create(&client, "t", 2, NULL, 0);
+    struct list_offsets_request_partition partitions[] = {
+        {.partition_index = 1, .current_leader_epoch = -1, .timestamp = -1},
+        {.partition_index = 0, .current_leader_epoch = -1, .timestamp = -1},
+        {.partition_index = 1, .current_leader_epoch = -1, .timestamp = -2},
+        {.partition_index = 2, .current_leader_epoch = -1, .timestamp = -1},
+    };
+    struct list_offsets_response response = list(&client, 7, partitions, 4);
+    static const int16_t errors[] = {KAFKA_INVALID_REQUEST, KAFKA_NONE, KAFKA_INVALID_REQUEST,
+                                     KAFKA_UNKNOWN_TOPIC_OR_PARTITION};
+    for (int32_t i = 0; i < 4; i++) {
+        cr_assert_eq(response.topics[0].partitions[i].error_code, errors[i]);
+    }
+    partitions[1].current_leader_epoch = 5;
+    response = list(&client, 7, partitions + 1, 1);
+    cr_assert_eq(response.topics[0].partitions[0].error_code, KAFKA_UNKNOWN_LEADER_EPOCH);
+    client_close(&client);
+    rig_free(rig);
+}
