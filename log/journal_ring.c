@@ -96,6 +96,7 @@ static int64_t fill_run(struct job *base, struct files *files)
     return result < 0 ? result : (int64_t)end;
 }
 
+/* It reads the ring's files: nobody touches the ring any more until this has ended. */
 static int64_t close_run(struct job *base, struct files *files)
 {
     struct journal_ring *ring = container_of(base, struct journal_ring, job.job);

@@ -119,9 +119,8 @@ static inline void place_recovered(struct op *op)
 /* As a process starts: recovery, the store, and the end of the old journals. */
 static inline void place_start(struct place *place)
 {
-    place->recovery = (struct recovery){.options = {.directory = place->directory,
-                                                    .node_id = 1,
-                                                    .index_interval_bytes = 4096}};
+    place->recovery = (struct recovery){
+        .options = {.directory = place->directory, .node_id = 1, .index_interval_bytes = 4096}};
     recovery_begin(&place->recovery, place->reactor, place_recovered);
     place_wait(place);
     cr_assert_eq(place->recovery.job.op.result, 0, "%s", place->recovery.problem);
