@@ -48,6 +48,8 @@ void log_append(struct log *log, struct log_append *append, op_fn *then)
     append->placed_bytes = 0;
     append->duplicate = false;
     append->base_offset = append->last_offset = -1;
+    enum batch_state state = batch_parse(&append->header, append->batch, append->bytes);
+    assert(state == BATCH_WHOLE && append->header.batch_bytes == append->bytes);
     bool is_first = op_queue_is_empty(&log->appends);
     op_queue_push(&log->appends, &append->op);
     if (is_first) {
@@ -131,9 +133,9 @@ static enum admission wait_for_memory(struct log *log)
 }
 
 /* Tells duplicates and what its producer may not send now. */
-static enum admission check_producer(struct log *log, struct log_append *append,
-                                     const struct batch *batch)
+static enum admission check_producer(struct log *log, struct log_append *append)
 {
+    const struct batch *batch = &append->header;
     struct producer_batch found;
     enum refusal refusal;
     if (!batch_has_producer(batch) || batch->attributes & BATCH_CONTROL) {
@@ -438,17 +440,14 @@ static enum admission admit(struct log *log, struct log_append *append)
         prepare_begin(log);
         return WAITS;
     }
-    struct batch batch;
-    enum batch_state state = batch_parse(&batch, append->batch, append->bytes);
-    assert(state == BATCH_WHOLE && batch.batch_bytes == append->bytes);
     if (append->bytes > log->settings.segment_bytes) {
         return ended(append, REFUSAL_RECORD_LIST_TOO_LARGE);
     }
-    enum admission checked = check_producer(log, append, &batch);
+    enum admission checked = check_producer(log, append);
     if (checked != ADMITTED) {
         return checked;
     }
-    if (must_roll(log, &batch) && log_roll(log) < 0) {
+    if (must_roll(log, &append->header) && log_roll(log) < 0) {
         return ended(append, -ENOMEM);
     }
     struct segment *active = log_active(log);
@@ -472,18 +471,16 @@ static void append_opened(struct op *op)
 static void append_apply(struct log *log, struct log_append *append)
 {
     struct segment *active = append->segment;
-    struct batch batch;
-    enum batch_state state = batch_parse(&batch, append->batch, append->bytes);
-    assert(state == BATCH_WHOLE);
+    const struct batch *batch = &append->header;
     uint32_t position = active->appended - append->bytes;
     if (active->first_timestamp < 0 && position == 0) {
-        active->first_timestamp = batch.max_timestamp;
+        active->first_timestamp = batch->max_timestamp;
     }
-    if (batch_has_producer(&batch) && !(batch.attributes & BATCH_CONTROL) &&
-        producers_apply(&log->producers, &batch) < 0) {
+    if (batch_has_producer(batch) && !(batch->attributes & BATCH_CONTROL) &&
+        producers_apply(&log->producers, batch) < 0) {
         store_fail(log->store, -ENOMEM); /* a retry would be taken for news */
     }
-    time_index_note(&active->time_index, batch.max_timestamp, append->last_offset);
+    time_index_note(&active->time_index, batch->max_timestamp, append->last_offset);
     if (offset_index_append(&active->offset_index, append->last_offset, position, append->bytes) ==
         1) {
         (void)time_index_append(&active->time_index); /* sparse: one less */
@@ -493,7 +490,7 @@ static void append_apply(struct log *log, struct log_append *append)
     }
     struct metrics *metrics = &log->store->reactor->metrics;
     metric_add(metrics, METRIC_BATCHES_IN, 1);
-    metric_add(metrics, METRIC_RECORDS_IN, (uint64_t)batch.records_count);
+    metric_add(metrics, METRIC_RECORDS_IN, (uint64_t)batch->records_count);
     log->next_offset = append->last_offset + 1;
     log->end_position = active->appended;
 }
@@ -504,12 +501,11 @@ static void append_place(struct log *log, struct log_append *append)
     struct store *store = log->store;
     struct segment *active = log_active(log);
     if (append->placed_bytes == 0) {
-        struct batch batch;
-        enum batch_state state = batch_parse(&batch, append->batch, append->bytes);
-        assert(state == BATCH_WHOLE);
-        append->base_offset = log->next_offset;
-        append->last_offset = log->next_offset + batch.last_offset_delta;
         append->segment = active;
+        append->header.base_offset = log->next_offset;
+        append->header.partition_leader_epoch = append->leader_epoch;
+        append->base_offset = log->next_offset;
+        append->last_offset = batch_last_offset(&append->header);
         batch_place(append->batch, append->base_offset, append->leader_epoch);
     }
     uint32_t rest = rest_of(active);

@@ -50,6 +50,7 @@ struct log_append {
     /* append.c only */
     struct log *log;
     struct segment *segment;
+    struct batch header;
     struct journal_append entry; /* of the part that is on its way */
     uint32_t placed_bytes;       /* a large batch goes to the journal in parts */
 };
