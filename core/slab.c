@@ -19,9 +19,9 @@
 #endif
 
 enum {
-    OPEN_STEP_BYTES = 2 << 20, /* one mprotect for so much: a huge page, should it become one */
-    COLD_BYTES_MIN = 1 << 20,  /* below, giving memory back costs more than it frees */
-    WARM_BYTES_MAX = 8 << 20,  /* of one class: what a burst may need again at once */
+    OPEN_STEP_BYTES = 2 << 20,  /* one mprotect for so much: a huge page, should it become one */
+    COLD_BYTES_MIN = 1 << 20,   /* below, giving memory back costs more than it frees */
+    WARM_BYTES_MAX = 128 << 20, /* of one class: what a burst may need again at once */
     PAGE_BYTES = 4096,
 };
 
