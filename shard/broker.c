@@ -25,11 +25,13 @@ enum {
 static void start_recovered(struct op *op);  /* the segments hold all that was acknowledged */
 static void start_controlled(struct op *op); /* all cores have the image */
 static void core_open(struct op *op);        /* each core: its store */
-static void core_opened(struct op *op);      /* each core: its logs become partitions */
-static void core_log_dropped(struct op *op); /* one that no topic has any more */
+static void core_opened(struct op *op);
 static void core_home(struct op *op);        /* core 0: when the last is home, cores_then */
 static void start_opened(struct op *op);     /* every log has a durable STATE */
-static void start_finished(struct op *op);   /* the old journals are void: serve */
+static void start_finished(struct op *op);   /* the old journals are void */
+static void core_adopt(struct op *op);       /* each core: its logs become partitions */
+static void core_log_dropped(struct op *op); /* one that no topic has any more */
+static void start_adopted(struct op *op);    /* serve */
 /*
  * The stop, downwards:
  */
@@ -258,15 +260,15 @@ static void core_open(struct op *op)
 static void core_opened(struct op *op)
 {
     struct broker_core *core = core_of(op);
+    core->next_log = core->shard->store.logs;
+    core_done(core, op->result < 0 ? op->result : 0);
+}
+
+/* Only when the old journals are void: a log that is dropped here must not come back from them. */
+static void core_adopt(struct op *op)
+{
+    struct broker_core *core = core_of(op);
     struct shard *shard = core->shard;
-    if (op->result < 0) {
-        core_done(core, op->result);
-        return;
-    }
-    if (!core->is_open) {
-        core->is_open = true;
-        core->next_log = shard->store.logs;
-    }
     while (core->next_log) {
         struct log *log = core->next_log;
         core->next_log = log->next;
@@ -292,7 +294,11 @@ static void core_opened(struct op *op)
 
 static void core_log_dropped(struct op *op)
 {
-    core_opened(op); /* the next one */
+    if (op->result < 0) {
+        core_done(core_of(op), op->result);
+    } else {
+        core_adopt(op); /* the next one */
+    }
 }
 
 static void start_opened(struct op *op)
@@ -341,6 +347,16 @@ static void start_finished(struct op *op)
     struct broker *broker = container_of(recovery, struct broker, recovery);
     if (op->result < 0) {
         start_fail(broker, op->result, "removing old journals");
+        return;
+    }
+    all_cores(broker, core_adopt, start_adopted);
+}
+
+static void start_adopted(struct op *op)
+{
+    struct broker *broker = container_of(op, struct broker, step);
+    if (op->result < 0) {
+        start_fail(broker, op->result, "taking over the logs");
         return;
     }
     broker_done(broker, open_listeners(broker));

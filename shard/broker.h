@@ -22,7 +22,6 @@ struct broker_core { /* what a step on one core needs, and brings home */
     struct shard *shard;
     struct log_state **states; /* of the logs that it shall own */
     uint32_t states_count;
-    bool is_open;
     struct log *next_log;           /* to be adopted as a partition */
     struct clean_stop_log *stopped; /* [stopped_count] */
     uint32_t stopped_count;
