@@ -153,7 +153,7 @@ int64_t load_job_run(struct job *job, struct files *files)
 }
 
 /* "00000000000000005000.log" */
-static bool base_of(const char *name, int64_t *base_offset)
+static bool base_of(const char *name, const char *suffix, int64_t *base_offset)
 {
     uint64_t base = 0;
     for (int i = 0; i < 20; i++) {
@@ -163,7 +163,7 @@ static bool base_of(const char *name, int64_t *base_offset)
         base = base * 10 + (uint64_t)(name[i] - '0');
     }
     *base_offset = (int64_t)base;
-    return strcmp(name + 20, ".log") == 0 && *base_offset >= 0;
+    return strcmp(name + 20, suffix) == 0 && *base_offset >= 0;
 }
 
 int64_t list_job_run(struct job *job, struct files *files)
@@ -186,7 +186,7 @@ int64_t list_job_run(struct job *job, struct files *files)
     }
     for (int64_t i = 0; i < count; i++) { /* in name order, so by offset */
         int64_t base;
-        if (base_of(entries[i].name, &base) && base < list->active.base_offset) {
+        if (base_of(entries[i].name, ".log", &base) && base < list->active.base_offset) {
             list->sealed[list->sealed_count++] =
                 (struct listed_segment){.base_offset = base, .file_bytes = entries[i].bytes};
         }
@@ -485,6 +485,29 @@ int64_t ballast_job_run(struct job *job, struct files *files)
 
 /* -- finishing --------------------------------------------------------------------------------- */
 
+/* Those of earlier stops: they stand neither at a segment's base nor at the log's end. */
+static int stray_snapshots_remove(struct files *files, const struct log_place *place,
+                                  int64_t log_end)
+{
+    char path[SEGMENT_PATH_BYTES];
+    struct files_entry *entries = NULL;
+    place_path(path, place, "");
+    int64_t count = files_list(files, path, &entries);
+    int result = count < 0 ? (int)count : 0;
+    int64_t base, segment_base = -1;
+    for (int64_t i = 0; i < count && result >= 0; i++) { /* a .log stands before its .snapshot */
+        if (base_of(entries[i].name, ".log", &base)) {
+            segment_base = base;
+        } else if (base_of(entries[i].name, ".snapshot", &base) && base != segment_base &&
+                   base != log_end) {
+            place_path(path, place, entries[i].name);
+            result = files_unlink(files, path);
+        }
+    }
+    free(entries);
+    return result;
+}
+
 int64_t finish_job_run(struct job *job, struct files *files)
 {
     struct finish_job *finish = container_of(job, struct finish_job, job);
@@ -497,6 +520,9 @@ int64_t finish_job_run(struct job *job, struct files *files)
     if (result >= 0) {
         segment_path(path, place->directory, place->name, finish->log_end, "snapshot");
         result = small_file_write(files, path, finish->snapshot, finish->snapshot_bytes);
+    }
+    if (result >= 0) {
+        result = stray_snapshots_remove(files, place, finish->log_end);
     }
     if (result >= 0) {
         place_path(path, place, "leader-epoch-checkpoint");

@@ -267,6 +267,13 @@ static void goes_on_after(void (*stop)(struct place *place))
         }
         stop(&place);
     }
+    if (stop == place_stop) { /* of the last stop only */
+        char path[128];
+        snprintf(path, sizeof(path), "%s/large-0/%020d.snapshot", place.directory, 300);
+        cr_assert_eq(access(path, F_OK), 0);
+        snprintf(path, sizeof(path), "%s/large-0/%020d.snapshot", place.directory, 200);
+        cr_assert_neq(access(path, F_OK), 0);
+    }
     for (int i = 0; i < 3; i++) {
         known_deinit(&known[i]);
     }
