@@ -122,12 +122,6 @@ void server_arm_sweep(struct server *server)
     }
 }
 
-static bool connection_waits(const struct connection *connection)
-{
-    return connection->output.replies_count > 0 || connection->input.frames_out > 0 ||
-           link_is_listed(&connection->input.hungry);
-}
-
 static void server_swept(struct op *op)
 {
     struct server *server = container_of(op, struct server, sweep.op);
@@ -145,9 +139,9 @@ static void server_swept(struct op *op)
         if (connection->active_us + server->options.idle_us > now_us) {
             break;
         }
-        bool waits = connection_waits(connection) && !connection->closing;
-        connection_touch(connection); /* out of the way of the others */
-        if (!waits) {
+        bool is_ours = link_is_listed(&connection->input.hungry); /* the silence is */
+        connection_touch(connection);                             /* behind the others */
+        if (!is_ours) {
             connection_close(connection, NULL);
         }
     }

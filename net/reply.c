@@ -67,6 +67,15 @@ static void reply_run_turn(struct connection *connection, struct reply *reply)
     }
 }
 
+static void reply_say_unwanted(struct reply *reply)
+{
+    void (*unwanted)(struct reply * reply) = reply->unwanted;
+    reply->unwanted = NULL;
+    if (unwanted) {
+        unwanted(reply);
+    }
+}
+
 void reply_ready(struct reply *reply)
 {
     assert(!reply->ready);
@@ -263,6 +272,7 @@ static void output_close(struct connection *connection)
             *(output->last ? &output->last->next : &output->first) = reply;
             output->last = reply;
             output->replies_count++;
+            reply_say_unwanted(reply);
         }
         reply = next;
     }

@@ -42,6 +42,9 @@ struct reply {
     /* Exactly once, when the last byte was sent or never will be: nothing is pinned any more, the
      * reply may be freed. */
     void (*done)(struct reply *reply, bool sent);
+    /* The connection closes and this reply is not ready: nobody waits for it any more. May be NULL;
+     * at most once, and the reply still has to get ready. */
+    void (*unwanted)(struct reply *reply);
 
     /* net/ only */
     struct connection *connection;

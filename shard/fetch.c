@@ -4,13 +4,14 @@
 
 enum { ENTRIES_PER_STEP_MAX = 256 };
 
-static void fetch_take_step(struct op *op);  /* the partitions asked for go into the session */
-static void fetch_read(struct fetch *fetch); /* ask the owners that have something new to say */
-static void fetch_was_read(struct op *op);   /* one of them has answered */
-static void fetch_evaluate(struct op *op);   /* is it enough? */
-static void fetch_park(struct fetch *fetch); /* no: wait for news */
-static void fetch_timed_out(struct op *op);  /* ... for so long */
-static void fetch_fill_step(struct op *op);  /* yes: name what is sent */
+static void fetch_take_step(struct op *op);      /* the partitions asked for go into the session */
+static void fetch_read(struct fetch *fetch);     /* ask the owners that have something new to say */
+static void fetch_was_read(struct op *op);       /* one of them has answered */
+static void fetch_evaluate(struct op *op);       /* is it enough? */
+static void fetch_park(struct fetch *fetch);     /* no: wait for news */
+static void fetch_timed_out(struct op *op);      /* ... for so long */
+static void fetch_unwanted(struct reply *reply); /* ... or until nobody waits for the answer */
+static void fetch_fill_step(struct op *op);      /* yes: name what is sent */
 static void fetch_reply(struct fetch *fetch);
 
 static struct reactor *reactor_of(const struct fetch *fetch)
@@ -91,6 +92,7 @@ static void fetch_init(struct fetch *fetch)
     request->release = fetch_release;
     request->reply.pin = fetch_pin;
     request->reply.unpin = fetch_unpin;
+    request->reply.unwanted = fetch_unwanted;
 }
 
 void fetch_start(struct request *request)
@@ -291,6 +293,15 @@ void fetch_has_news(struct watch *watch)
 static void fetch_timed_out(struct op *op)
 {
     fetch_wake(container_of(op, struct fetch, timer.op));
+}
+
+/* Its connection closes. */
+static void fetch_unwanted(struct reply *reply)
+{
+    struct fetch *fetch = container_of(reply, struct request, reply)->state;
+    if (link_is_listed(&fetch->parked)) {
+        fetch_wake(fetch);
+    }
 }
 
 void fetches_wake(struct shard *shard)

@@ -14,7 +14,7 @@ enum {
 
 static void parts_step(struct op *op);
 static void parts_may_have_memory(struct op *op);
-static void shares_leave(struct produce *produce);
+static void shares_leave(struct op *op);
 static void share_arrived(struct op *op);
 static void shares_step(struct shard *shard);
 static void shares_step_again(struct op *op);
@@ -349,6 +349,7 @@ static void part_ended(struct produce *produce)
     if (part->error == KAFKA_NONE) {
         *part->share->end = part;
         part->share->end = &part->next;
+        part->share->bytes += part->append.bytes;
     }
     produce->at++;
     produce->at_partition++;
@@ -390,7 +391,8 @@ static void parts_step(struct op *op)
             part_ended(produce);
         }
     }
-    shares_leave(produce);
+    produce->shares_out = 1; /* until all have left */
+    shares_leave(op);
 }
 
 static void parts_may_have_memory(struct op *op)
@@ -400,24 +402,37 @@ static void parts_may_have_memory(struct op *op)
 
 /* -- home: shares leave ----------------------------------------------------------------------------- */
 
-static void shares_leave(struct produce *produce)
+/* A quarter of what frames may take: the rest is for those who need other cores. One share may
+ * always be out. */
+static bool line_is_full(const struct produce_line *line, const struct produce *produce)
 {
+    return line->bytes_out > 0 &&
+           line->bytes_out > slabs_of(produce)->budgets[BUDGET_FRAMES].bytes_max / 4;
+}
+
+static void shares_leave(struct op *op)
+{
+    struct produce *produce = container_of(op, struct produce, step);
     struct shard *shard = produce->request->shard;
     struct connection *connection = produce->request->connection;
-    for (uint32_t i = 0; i < shard->count; i++) { /* counted before the first leaves */
-        produce->shares_out += produce->shares[i] && produce->shares[i]->first;
-    }
-    uint32_t out = produce->shares_out;
-    for (uint32_t i = 0; out > 0 && i < shard->count; i++) {
-        struct produce_share *share = produce->shares[i];
-        if (share && share->first) {
-            shard_run(shard, share->owner, &share->op, share_arrived);
+    for (; produce->leave_at < shard->count; produce->leave_at++) {
+        struct produce_share *share = produce->shares[produce->leave_at];
+        struct produce_line *line = &shard->produce_lines[produce->leave_at];
+        if (!share || !share->first) {
+            continue;
         }
+        if (line_is_full(line, produce)) {
+            op_queue_push(&line->waiting, op);
+            return;
+        }
+        line->bytes_out += share->bytes;
+        produce->shares_out++;
+        shard_run(shard, share->owner, &share->op, share_arrived);
     }
     if (!connection->closing) {
         connection_next(connection);
     }
-    if (out == 0) {
+    if (--produce->shares_out == 0) {
         produce_reply(produce);
     }
 }
@@ -497,7 +512,15 @@ static void part_appended(struct op *op)
 
 static void share_returned(struct op *op)
 {
-    struct produce *produce = container_of(op, struct produce_share, op)->produce;
+    struct produce_share *share = container_of(op, struct produce_share, op);
+    struct produce *produce = share->produce;
+    struct shard *home = produce->request->shard;
+    struct produce_line *line = &home->produce_lines[share->owner->index];
+    line->bytes_out -= share->bytes;
+    struct op *waiting = op_queue_pop(&line->waiting);
+    if (waiting) {
+        reactor_ready(home->reactor, waiting, shares_leave);
+    }
     if (--produce->shares_out == 0) {
         produce_reply(produce);
     }

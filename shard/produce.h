@@ -12,6 +12,8 @@
  *
  * The connection's next request starts when the shares have left: so what one connection sends to
  * one partition is appended in its order, and an owner begins appends in the order of arrival.
+ * What is under way to one core has a limit: past it a request waits at home, and its connection
+ * with it, so that a stalled disk holds up only those who need it.
  * A batch is checked at home, part by part; what is refused stays there.
  */
 #ifndef SHARD_PRODUCE_H
@@ -27,6 +29,7 @@ struct produce_share { /* what one owner has to do of one request */
     struct shard *owner;
     struct produce_part *first; /* through part->next */
     struct produce_part **end;
+    uint64_t bytes;
     struct produce_part *begin_next; /* owner: the next one to be appended */
     uint32_t left;                   /* owner: appends that have not ended, and the walk itself */
 };
@@ -55,6 +58,7 @@ struct produce {
     uint32_t parts_count;
     struct produce_share **shares; /* [cores], NULL: nothing for that one */
     uint32_t shares_out;
+    uint32_t leave_at; /* the next share to leave */
 
     /* checking: one part at a time */
     struct op step;

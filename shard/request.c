@@ -70,6 +70,10 @@ static const char *request_read_header(struct request *request)
         (api->key != API_API_VERSIONS || request->version < api->version_min)) {
         return "an unknown version of an API was asked for";
     }
+    request->correlation_id = cursor_int32(&peek);
+    if (!request->is_supported) {
+        return peek.failed ? "a request's header cannot be read" : NULL; /* its form is unknown */
+    }
     struct request_header header;
     cursor_init(&request->body, request->frame.data, request->frame.bytes);
     if (!request_header_decode(&header, &request->body,
@@ -77,7 +81,6 @@ static const char *request_read_header(struct request *request)
                                &request->arena)) {
         return "a request's header cannot be read";
     }
-    request->correlation_id = header.correlation_id;
     request->client_id = view_is_null(header.client_id) ? view_of("", 0) : header.client_id;
     return client_id_is_text(request->client_id) ? NULL : "a client id is not text";
 }

@@ -45,6 +45,10 @@ struct shard {
     struct server server;
     struct partitions *partitions;
     struct sessions *sessions;
+    struct produce_line {        /* towards each core */
+        uint64_t bytes_out;      /* of batches in shares that have left */
+        struct op_queue waiting; /* produces whose next share would be too much */
+    } produce_lines[MAILROOM_REACTORS_MAX];
     struct op_queue appending; /* produce shares whose appends have not all begun, in order */
     uint32_t auto_creations;   /* topics being created for Metadata requests */
     struct producer_ids {      /* a block from control, given out by InitProducerId */

@@ -309,6 +309,22 @@ Test(fetch, answers_with_nothing_when_its_time_is_over)
     rig_free(rig);
 }
 
+Test(fetch, ends_when_its_client_is_given_up)
+{
+    static const char *const hasty[] = {"connections.max.idle.ms=200", NULL};
+    struct rig *rig = rig_new(2, hasty);
+    struct client client;
+    client_open(&client, rig);
+    client_create(&client, "t", 1, NULL, 0);
+    struct asking asking = ask("t", 1);
+    asking.request.max_wait_ms = INT32_MAX;
+    asking.request.min_bytes = INT32_MAX;
+    send_fetch(&client, 12, &asking);
+    client_await_close(&client);
+    client_close(&client);
+    rig_free(rig);
+}
+
 Test(fetch, hears_of_it_when_its_topic_is_deleted)
 {
     struct rig *rig = rig_new(2, NULL);
