@@ -426,6 +426,68 @@ Test(connection, closes_who_is_silent_too_long)
     wire_free(wire);
 }
 
+static struct budget *budget_of(struct wire *wire, enum budget_term term)
+{
+    return &reactor_of(wire)->slabs.budgets[term];
+}
+
+Test(connection, draws_on_the_reserve_when_there_is_no_other_memory)
+{
+    struct wire *wire = wire_new(NULL);
+    enum { BYTES = 3 << 20 };
+    budget_of(wire, BUDGET_FRAMES)->bytes_max = 200 << 10;
+    uint8_t *frame = malloc(BYTES + 4);
+    size_t bytes = make_frame(frame, BYTES, 3);
+    wire_write(wire, frame, bytes);
+    wire_await_bytes(wire, bytes);
+    cr_assert_eq(memcmp(wire->back, frame, bytes), 0);
+    cr_assert_leq(budget_of(wire, BUDGET_FRAMES)->bytes_peak, 200 << 10);
+    cr_assert_gt(budget_of(wire, BUDGET_RESERVE)->bytes_peak, 0);
+    free(frame);
+    wire_free(wire);
+}
+
+Test(connection, waits_for_memory_that_others_hold)
+{
+    struct wire *wire = wire_new(NULL);
+    enum { BYTES = 400 << 10 };
+    budget_of(wire, BUDGET_FRAMES)->bytes_max = 1 << 20;
+    budget_of(wire, BUDGET_RESERVE)->bytes_max = 0;
+    wire->holds = true;
+    uint8_t *frame = malloc(BYTES + 4);
+    size_t bytes = make_frame(frame, BYTES, 3);
+    wire_write(wire, frame, bytes);
+    for (uint32_t i = 0; i < 1000 && wire->echoes_count < 1; i++) {
+        wire_turn(wire, 1);
+    }
+    int first = wire->client, pair[2];
+    cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    cr_assert_eq(fcntl(pair[1], F_SETFL, O_NONBLOCK), 0);
+    server_adopt(&wire->server, pair[0]);
+    wire->client = pair[1];
+    size_t at = 0;
+    for (uint32_t i = 0; i < 3000; i++) {
+        ssize_t sent = send(pair[1], frame + at, bytes - at, MSG_NOSIGNAL);
+        at += sent > 0 ? (size_t)sent : 0;
+        wire_turn(wire, 1);
+    }
+    cr_assert_eq(wire->echoes_count, 1); /* its frame cannot grow */
+    cr_assert_not(list_is_empty(&wire->server.hungry));
+    cr_assert_not(wire->ended);
+    echo_answer(&wire->echoes[0]);
+    wire->client = first;
+    wire_await_bytes(wire, bytes);
+    wire->back_bytes = 0;
+    wire->client = pair[1];
+    wire->holds = false;
+    wire_write(wire, frame + at, bytes - at);
+    wire_await_bytes(wire, bytes);
+    cr_assert_eq(memcmp(wire->back, frame, bytes), 0);
+    close(first);
+    free(frame);
+    wire_free(wire);
+}
+
 Test(connection, gives_everything_back_when_the_client_leaves)
 {
     struct wire *wire = wire_new(NULL);
