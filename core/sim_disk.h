@@ -8,7 +8,8 @@
  * A flush moves the changes that ended before it began from `changes` into `durable`. A durable
  * (FUA) write moves itself and nothing else. At a cut each sector of each change is there or not,
  * in any order; sizes and truncations of one file are there up to some point in their order; a
- * block of an extent never written before reads as zeros if the extent's conversion was lost.
+ * block of an extent never written before reads as zeros if the extent's conversion was lost. If the
+ * disk garbles, a sector that was not flushed may also hold neither its old bytes nor its new ones.
  *
  * Names live apart from content: creating, renaming and removing are durable after a flush of the
  * directory, or of all; without it each may vanish, if nothing that came later and survived was
@@ -98,6 +99,7 @@ struct sim_disk {
     uint64_t count;     /* of things that ended: a flush covers what ended before it began */
     uint64_t bytes_max; /* space, allocated blocks */
     uint64_t bytes_used;
+    bool garbles; /* what the power left while it was written can be anything; a test sets it */
     const char *complaint; /* something no sane program does: set once, for the test to fail on */
 };
 

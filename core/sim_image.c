@@ -39,6 +39,7 @@ static struct sim_disk *disk_copy(struct sim_disk *disk)
 {
     struct sim_disk *image = sim_disk_new(&disk->memory, disk->bytes_max);
     image->count = disk->count;
+    image->garbles = disk->garbles;
     disk->root->image = image->root;
     for (struct sim_inode *from = disk->inodes; from; from = from->next) {
         struct sim_inode *to = from == disk->root ? image->root : sim_inode_new(image, false);
@@ -73,6 +74,7 @@ struct temper {             /* of one cut */
     uint32_t data_percent;  /* how likely a change is kept whole; 101: each has a fate of its own */
     uint32_t names_percent; /* the same of names; 101: those up to some moment */
     uint64_t names_until;
+    bool garbles;
 };
 
 static struct temper temper_draw(const struct sim_disk *disk, struct sim_random *random)
@@ -82,6 +84,7 @@ static struct temper temper_draw(const struct sim_disk *disk, struct sim_random 
     temper.data_percent = percents[sim_below(random, 8)];
     temper.names_percent = percents[sim_below(random, 8)];
     temper.names_until = sim_below(random, disk->count + 1);
+    temper.garbles = disk->garbles && sim_chance(random, 30);
     return temper;
 }
 
@@ -104,6 +107,29 @@ static void change_draw(struct sim_change *change, const struct temper *temper, 
                    (fate == FATE_EACH && sim_chance(random, 50));
         }
         change->live[i] = change->live[i] && kept;
+    }
+}
+
+/* Some of the sectors, if they are kept, were being written when the power went: torn at a byte, or
+ * noise. */
+static void change_garble(struct sim_change *change, const struct temper *temper,
+                          struct sim_random *random)
+{
+    if (!temper->garbles || sim_chance(random, 50)) {
+        return;
+    }
+    for (uint64_t i = 0; i < change->bytes / SIM_SECTOR_BYTES; i++) {
+        uint8_t *sector = change->data + i * SIM_SECTOR_BYTES;
+        uint64_t position = change->position + i * SIM_SECTOR_BYTES;
+        if (change->live[i] && sim_chance(random, 20)) {
+            size_t torn = sim_below(random, SIM_SECTOR_BYTES);
+            bool is_noise = sim_chance(random, 50);
+            memcpy(sector + torn, sim_content_at(&change->inode->durable, position) + torn,
+                   SIM_SECTOR_BYTES - torn);
+            for (size_t at = 0; is_noise && at < SIM_SECTOR_BYTES; at++) {
+                sector[at] = (uint8_t)sim_draw(random);
+            }
+        }
     }
 }
 
@@ -156,6 +182,7 @@ static void inode_lose_power(struct sim_disk *image, struct sim_inode *inode,
     while (inode->changes) {
         struct sim_change *change = inode->changes;
         if (change->kind == SIM_CHANGE_WRITE) {
+            change_garble(change, temper, random);
             change_draw(change, temper, 1, random);
             change_unconvert(change, temper, random);
         }

@@ -365,6 +365,26 @@ Test(sim_disk, persists_nothing_after_a_flush_that_failed)
     world_free(&world);
 }
 
+Test(sim_disk, garbles_what_was_not_flushed_if_it_is_of_that_kind)
+{
+    struct world world = world_new();
+    uint32_t seen[258];
+    write_fill(&world, 0, 1, BLOCK, false);
+    flush_all(&world);
+    write_fill(&world, 0, 2, BLOCK, false);
+    cuts(&world, SIM_CUT_POWER, "/f", 700, seen);
+    cr_assert_eq(seen[1] + seen[2], CUTS);
+    world.disk->garbles = true;
+    cuts(&world, SIM_CUT_POWER, "/f", 700, seen);
+    cr_assert_lt(seen[1] + seen[2], CUTS);
+    cuts(&world, SIM_CUT_KILL, "/f", 700, seen);
+    cr_assert_eq(seen[2], CUTS);
+    flush_all(&world);
+    cuts(&world, SIM_CUT_POWER, "/f", 700, seen);
+    cr_assert_eq(seen[2], CUTS);
+    world_free(&world);
+}
+
 Test(sim_disk, runs_out_of_space_and_gets_it_back)
 {
     struct world world = world_new();
