@@ -56,16 +56,17 @@ static int load(struct overlay *overlay, uint64_t position, uint64_t bytes)
 
 int overlay_write(struct overlay *overlay)
 {
-    if (!overlay->is_dirty) {
+    uint64_t from = overlay->dirty_from, end = overlay->dirty_end;
+    if (from == end) {
         return 0;
     }
-    uint64_t bytes = overlay->end - overlay->from;
-    int64_t put = files_write(overlay->files, overlay->fd, overlay->window, bytes, overlay->from);
+    int64_t put = files_write(overlay->files, overlay->fd, overlay->window + (from - overlay->from),
+                              end - from, from);
     if (put < 0) {
         return (int)put;
     }
-    overlay->is_dirty = false;
-    overlay->file_bytes = overlay->end > overlay->file_bytes ? overlay->end : overlay->file_bytes;
+    overlay->dirty_from = overlay->dirty_end = 0;
+    overlay->file_bytes = end > overlay->file_bytes ? end : overlay->file_bytes;
     return 0;
 }
 
@@ -74,6 +75,24 @@ static int move_window(struct overlay *overlay, uint64_t position)
     int error = overlay_write(overlay);
     overlay->from = overlay->end = round_down(position);
     return error;
+}
+
+/* These blocks of the window are to be written; one stretch at a time. */
+static int note_dirty(struct overlay *overlay, uint64_t from, uint64_t end)
+{
+    if (from > overlay->dirty_end || end < overlay->dirty_from) {
+        int error = overlay_write(overlay);
+        if (error) {
+            return error;
+        }
+    }
+    if (overlay->dirty_from == overlay->dirty_end) {
+        overlay->dirty_from = from;
+        overlay->dirty_end = end;
+    }
+    overlay->dirty_from = from < overlay->dirty_from ? from : overlay->dirty_from;
+    overlay->dirty_end = end > overlay->dirty_end ? end : overlay->dirty_end;
+    return 0;
 }
 
 int overlay_put(struct overlay *overlay, uint64_t position, uint64_t bytes, uint8_t **to,
@@ -103,7 +122,10 @@ int overlay_put(struct overlay *overlay, uint64_t position, uint64_t bytes, uint
     if (error) {
         return error;
     }
-    overlay->is_dirty = true;
+    error = note_dirty(overlay, round_down(position), round_up(end));
+    if (error) {
+        return error;
+    }
     *to = overlay->window + (position - overlay->from);
     *count = (uint32_t)(end - position);
     return 0;
@@ -127,9 +149,8 @@ int overlay_look(struct overlay *overlay, uint64_t position, uint32_t bytes, con
         }
         overlay->end = overlay->from + wanted;
     }
-    uint64_t file_end = overlay->is_dirty && overlay->end > overlay->file_bytes
-                            ? overlay->end
-                            : overlay->file_bytes;
+    uint64_t file_end =
+        overlay->dirty_end > overlay->file_bytes ? overlay->dirty_end : overlay->file_bytes;
     uint64_t left = file_end > position ? file_end - position : 0;
     *at = overlay->window + (position - overlay->from);
     *count = left < bytes ? (uint32_t)left : bytes;
@@ -149,7 +170,9 @@ int overlay_cut(struct overlay *overlay, uint64_t end)
         }
     }
     if (overlay->end > bytes) { /* the window forgets what goes */
-        overlay->is_dirty &= overlay->from < bytes;
+        overlay->dirty_end = overlay->dirty_end < bytes ? overlay->dirty_end : bytes;
+        overlay->dirty_from =
+            overlay->dirty_from < overlay->dirty_end ? overlay->dirty_from : overlay->dirty_end;
         overlay->end = overlay->from < bytes ? bytes : overlay->from;
     }
     if (!error) {

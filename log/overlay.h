@@ -3,11 +3,13 @@
  *
  *      file     |== as found ==================|.......
  *      window        |#### loaded or laid ####|            written back when it moves
- *                    from                     end
+ *                    from        |= dirty =|  end
  *
  * Reads and writes whole blocks past the page cache, so that later direct writes to the segment
  * meet none of its pages. A block that is covered in part is completed from the file; what lies
- * past the file's end reads as zeros. Inside a job.
+ * past the file's end reads as zeros. Only blocks that were put are written: others may hold bytes
+ * that no journal has any more, and a write that the power interrupts can spoil what it touches.
+ * Inside a job.
  */
 #ifndef LOG_OVERLAY_H
 #define LOG_OVERLAY_H
@@ -22,7 +24,7 @@ struct overlay {
     /* overlay.c only */
     uint8_t *window; /* [OVERLAY_WINDOW_BYTES] */
     uint64_t from, end;
-    bool is_dirty;
+    uint64_t dirty_from, dirty_end; /* blocks that were put; equal: none */
 };
 
 enum { OVERLAY_WINDOW_BYTES = 1 << 20, OVERLAY_LOOK_BYTES_MAX = 64 << 10 };
@@ -44,7 +46,7 @@ void overlay_close(struct overlay *overlay);
 [[nodiscard]] int overlay_look(struct overlay *overlay, uint64_t position, uint32_t bytes,
                                const uint8_t **at, uint32_t *count);
 
-/* Write what the window holds. 0 or -errno */
+/* Write what was put. 0 or -errno */
 [[nodiscard]] int overlay_write(struct overlay *overlay);
 
 /* Zeros from `end` to the end of its block, and nothing after it. */

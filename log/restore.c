@@ -31,6 +31,7 @@ struct restoring {
     int64_t base;
     struct offset_index offset_index; /* of the same */
     struct time_index time_index;
+    uint64_t laid_from; /* the journal has the blocks from here on; UINT64_MAX: none */
     uint32_t offsets_known, times_known; /* entries that its files have already */
 };
 
@@ -243,10 +244,19 @@ static int next_batch(struct restoring *log, uint64_t position, uint64_t end, st
     return -EBADMSG;
 }
 
+/* Where the journal begins within a block, that block is settled, or a later entry begins with all of
+ * it. What is settled is not written again: the power could go meanwhile, and the journal has not
+ * all of what that would spoil. */
 static int lay(struct restoring *log, const struct replay_entry *entry, uint32_t bytes)
 {
     struct restore *restore = log->restore;
-    for (uint32_t done = 0; done < bytes;) {
+    uint64_t block = ((uint64_t)entry->position + JOURNAL_BLOCK_BYTES - 1) / JOURNAL_BLOCK_BYTES *
+                     JOURNAL_BLOCK_BYTES;
+    if (log->laid_from == UINT64_MAX || (block == entry->position && block < log->laid_from)) {
+        log->laid_from = block;
+    }
+    uint64_t settled = log->laid_from > entry->position ? log->laid_from - entry->position : 0;
+    for (uint32_t done = settled < bytes ? (uint32_t)settled : bytes; done < bytes;) {
         uint8_t *to;
         uint32_t count;
         int error =
@@ -614,6 +624,14 @@ static int walk_active(struct restoring *log, uint64_t *end)
     return 0;
 }
 
+/* Zeros follow the end, but a block of which the journal has nothing is left as it is: it would be
+ * written without its bytes being anywhere else. The next append rewrites it, rest and all. */
+static uint64_t cut_position(const struct restoring *log, uint64_t end)
+{
+    uint64_t block = end / JOURNAL_BLOCK_BYTES * JOURNAL_BLOCK_BYTES;
+    return log->laid_from <= block || end == block ? end : block + JOURNAL_BLOCK_BYTES;
+}
+
 /* `end`: of the bytes that were laid, or of the STATE. */
 static int restore_active(struct restoring *log, uint64_t end)
 {
@@ -629,7 +647,7 @@ static int restore_active(struct restoring *log, uint64_t end)
         error = walk_active(log, &end);
     }
     if (!error) {
-        error = overlay_cut(&log->overlay, end);
+        error = overlay_cut(&log->overlay, cut_position(log, end));
     }
     if (!error) {
         error = write_indexes(log);
@@ -746,6 +764,7 @@ static int lay_one(struct restoring *log, int64_t base, size_t *next)
     if (error) {
         return error;
     }
+    log->laid_from = UINT64_MAX;
     bool is_active = base == state->segment_base;
     uint64_t end = is_active ? state->placed : 0;
     error = lay_segment(log, next, &end);

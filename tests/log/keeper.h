@@ -224,6 +224,20 @@ static inline void keeper_append_batch(struct keeper *keeper, int count, int64_t
     keeper_append_data(keeper, from, keeper->state.position, 0);
 }
 
+/* The first after everything was settled: with the rest of the block, which it makes grow. */
+static inline void keeper_append_data_with_rest(struct keeper *keeper, uint32_t from, uint32_t end)
+{
+    uint32_t rest = from % FILE_BLOCK_BYTES;
+    keeper_append_data(keeper, from - rest, end, rest);
+}
+
+static inline void keeper_append_first_batch(struct keeper *keeper, int count, int64_t producer_id)
+{
+    uint32_t from = keeper->state.position;
+    keeper_make_batch(keeper, count, producer_id);
+    keeper_append_data_with_rest(keeper, from, keeper->state.position);
+}
+
 /* The log's directory and segment, as the job of a first append or a roll makes them. */
 static inline int64_t keeper_make_files(struct files *files, void *context)
 {

@@ -249,7 +249,11 @@ Test(recovery, keeps_a_batch_that_began_before_the_state_and_ended_after_it)
         keeper_append_state(keeper);
         after.log_sequence = keeper->state.log_sequence;
         keeper->state = after;
-        keeper_append_data(keeper, middle, keeper->state.position, 0);
+        if (settled) {
+            keeper_append_data_with_rest(keeper, middle, keeper->state.position);
+        } else {
+            keeper_append_data(keeper, middle, keeper->state.position, 0);
+        }
         keeper_append_batch(keeper, 2, -1);
         keeper_cut(keeper, SIM_CUT_POWER);
         keeper_recover(keeper);
@@ -324,7 +328,7 @@ Test(recovery, believes_the_newest_start_of_a_log)
     keeper_open_journal(keeper, 1);
     keeper->state.data_from = keeper->state.log_sequence + 1;
     keeper_append_state(keeper);
-    keeper_append_batch(keeper, 4, -1);
+    keeper_append_first_batch(keeper, 4, -1);
     keeper_cut(keeper, SIM_CUT_POWER);
     keeper_recover(keeper);
     keeper_check(keeper);
@@ -342,7 +346,7 @@ Test(recovery, needs_nothing_of_old_journals_once_it_is_finished)
     keeper_finish_recovery(keeper);
     cr_assert_not(exists(keeper, "/data/odradek-1-0-0.journal"));
     cr_assert(exists(keeper, "/data/odradek-2-0-0.journal"));
-    keeper_append_batch(keeper, 4, -1);
+    keeper_append_first_batch(keeper, 4, -1);
     keeper_cut(keeper, SIM_CUT_POWER);
     keeper_recover(keeper);
     keeper_check(keeper);
