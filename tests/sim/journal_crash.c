@@ -287,6 +287,7 @@ static void scene_play(struct proof *proof)
     };
     struct computer *computer = &scene.computer;
     computer_open(computer, proof->seed, NULL, proof->story);
+    computer->node->disk->garbles = sim_chance(&shape, 50);
     computer_start(computer, scene.cores, 16 << 20);
     computer->node->point = scene_point;
     computer->node->context = &scene;

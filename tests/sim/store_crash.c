@@ -356,8 +356,10 @@ static bool look_through(struct look *look)
 {
     struct scene *scene = look->scene;
     uint32_t found[LINES_MAX], again[LINES_MAX];
-    if (!look_start(look, "recovery") ||
-        !lines_check(scene, &look->program, "recovered", found, &scene->random)) {
+    bool inner = look->depth > 1;
+    if (!look_start(look, inner ? "recovery after an interrupted one" : "recovery") ||
+        !lines_check(scene, &look->program, inner ? "recovered at the second try" : "recovered",
+                     found, &scene->random)) {
         return false;
     }
     look->inner = 0;
@@ -531,6 +533,7 @@ static void scene_play(struct proof *proof)
     shape_draw(&scene, &scene.dice);
     uint32_t lives = (uint32_t)sim_between(&scene.dice, 1, LIVES_MAX);
     computer_open(&scene.computer, proof->seed, NULL, proof->story);
+    scene.computer.node->disk->garbles = sim_chance(&scene.dice, 50);
     scene.computer.node->point = scene_point;
     scene.computer.node->context = &scene;
     for (uint32_t life = 0; life < lives && life_play(&scene, life + 1 == lives); life++) {
