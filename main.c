@@ -359,6 +359,15 @@ static int run(struct server_process *process)
     return process->exit_code;
 }
 
+/* Descriptors are for files, too: what connections may take is a part of them. */
+static void limit_connections(struct broker_options *options, uint64_t descriptors)
+{
+    uint64_t most = descriptors - descriptors / 4;
+    if (options->connections_max > most) {
+        options->connections_max = (uint32_t)most;
+    }
+}
+
 static int serve(int count, char **arguments)
 {
     static struct server_process process; /* large; of this thread alone until run() */
@@ -386,7 +395,7 @@ static int serve(int count, char **arguments)
                 unknown);
         return EXIT_USAGE;
     }
-    machine_raise_descriptors();
+    limit_connections(&process.options, machine_raise_descriptors());
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); /* a write past the limit is then an error as any other */
     process.reports =
