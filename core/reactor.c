@@ -401,6 +401,7 @@ void reactor_loop(struct reactor *reactor)
     while (!reactor->stopping) {
         reactor_turn(reactor, true);
     }
+    reactor_turn(reactor, false); /* hands the kernel what the last one left: wake-ups of others */
 }
 
 void reactor_stop(struct reactor *reactor)

@@ -439,8 +439,6 @@ static void traveller_arrived(struct op *op)
 static void *loop(void *reactor)
 {
     reactor_loop(reactor);
-    /* What it sent last is announced already, but a wake-up may still lie in the ring. */
-    reactor_turn(reactor, false);
     return NULL;
 }
 
