@@ -93,7 +93,7 @@ class Reader:
 
     def string(self):
         size = self.take("h")
-        return None if size < 0 else self.bytes(size).decode()
+        return None if size < 0 else self.bytes(size).decode(errors="replace")
 
     def blob(self):
         size = self.take("i")
@@ -236,14 +236,15 @@ class Client:
         return string(transactional_id) + struct.pack(">hi", acks, timeout_ms) + array(topics)
 
     @staticmethod
-    def produce_reply(reader):
-        """[(topic, partition, error, base offset)]"""
+    def produce_reply(reader, version=8):
+        """[(topic, partition, error, base offset)], of version 5 or later"""
         rows = []
 
         def partition(topic):
             index, error, base, _, _ = reader.take("ihqqq")
-            reader.array(lambda: (reader.take("i"), reader.string()))
-            reader.string()
+            if version >= 8:
+                reader.array(lambda: (reader.take("i"), reader.string()))
+                reader.string()
             rows.append((topic, index, error, base))
 
         def topic():
@@ -258,7 +259,7 @@ class Client:
         if acks == 0:
             self.send(PRODUCE, version, body)
             return None
-        return self.produce_reply(self.ask(PRODUCE, version, body))[0][2:]
+        return self.produce_reply(self.ask(PRODUCE, version, body), version)[0][2:]
 
     def fetch_body(self, parts, max_wait_ms=500, min_bytes=1, max_bytes=50 << 20, session=(0, -1),
                    forgotten=(), isolation=0, replica=-1, epoch=-1):
