@@ -150,7 +150,9 @@ static bool answer_named(struct metadata_answer *answer, bool by_id)
     if (!answer->response.topics) {
         return false;
     }
-    qsort(asked->topics, (size_t)asked->topics_count, sizeof *asked->topics, name_order);
+    if (asked->topics_count > 1) {
+        qsort(asked->topics, (size_t)asked->topics_count, sizeof *asked->topics, name_order);
+    }
     bool good = true;
     for (int32_t i = 0; good && i < asked->topics_count; i++) {
         const struct metadata_request_topic *topic = &asked->topics[i];
