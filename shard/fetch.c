@@ -170,19 +170,19 @@ static bool watch_wants(const struct watch *watch, bool arms)
 }
 
 /* Sends out the reads; none: everything is known. */
-static bool fetch_send_reads(struct fetch *fetch, bool parks)
+static bool fetch_send_reads(struct fetch *fetch, bool arms)
 {
     struct session *session = fetch->session;
     uint32_t cores = fetch->request->shard->count;
     assert(fetch->reads_out == 0);
     for (uint32_t i = 0; i < cores; i++) {
-        fetch->reads_out += watch_wants(session->watches[i], parks);
+        fetch->reads_out += watch_wants(session->watches[i], arms);
     }
     uint32_t out = fetch->reads_out;
     for (uint32_t i = 0; out > 0 && i < cores; i++) {
         struct watch *watch = session->watches[i];
-        if (watch_wants(watch, parks)) {
-            watch_read(watch, parks || watch->was_armed, fetch_was_read);
+        if (watch_wants(watch, arms)) {
+            watch_read(watch, arms || watch->was_armed, fetch_was_read);
         }
     }
     return out > 0;
@@ -198,9 +198,11 @@ static void fetch_begin_evaluation(struct fetch *fetch)
     fetch_evaluate(&fetch->step);
 }
 
+/* A session that goes on is told of news even if it never parks: one partition that always has
+ * records would hide all others else. */
 static void fetch_read(struct fetch *fetch)
 {
-    if (!fetch_send_reads(fetch, false)) {
+    if (!fetch_send_reads(fetch, fetch->is_incremental)) {
         fetch_begin_evaluation(fetch);
     }
 }

@@ -414,6 +414,38 @@ Test(fetch, remembers_a_session_and_tells_only_news)
     }
 }
 
+/* A consumer far behind on one partition never waits, and still has to hear of the others. */
+Test(fetch, tells_of_other_partitions_while_one_always_has_records)
+{
+    for (uint32_t cores = 1; cores <= 2; cores++) {
+        struct rig *rig = rig_new(cores, NULL);
+        struct client reader, writer;
+        client_open(&reader, rig);
+        client_open(&writer, rig);
+        client_create(&writer, "t", 10, NULL, 0);
+        for (int32_t i = 0; i < 4; i++) {
+            produce(&writer, "t", 0, 2, 10);
+        }
+        int32_t session = open_session(&reader, "t", 10);
+        for (int32_t index = 1; index < 10; index++) {
+            produce(&writer, "t", index, 2, 10);
+        }
+        struct asking asking = ask_session(session, 1);
+        asking.topic.partitions_count = 1;
+        fetch_request_partition_init(&asking.partitions[0]);
+        asking.partitions[0].partition_max_bytes = 1 << 20;
+        asking.partitions[0].fetch_offset = 2;
+        asking.request.max_wait_ms = 60000;
+        asking.request.min_bytes = 1;
+        struct fetch_response response = fetch(&reader, 12, &asking);
+        cr_assert_eq(response.responses_count, 1);
+        cr_assert_eq(response.responses[0].partitions_count, 10);
+        client_close(&reader);
+        client_close(&writer);
+        rig_free(rig);
+    }
+}
+
 Test(fetch, forgets_partitions_of_a_session)
 {
     struct rig *rig = rig_new(2, NULL);
