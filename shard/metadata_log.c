@@ -326,9 +326,22 @@ static int64_t append_run(struct job *job, struct files *files)
     struct metadata_log_job *append = container_of(job, struct metadata_log_job, job);
     struct metadata_log *log = append->log;
     const struct metadata_batches *batches = append->batches;
-    int64_t written =
-        files_write(files, log->fd, batches->bytes, batches->bytes_count, log->log_bytes);
-    return written < 0 ? written : files_flush(files, log->fd);
+    struct batch_walk walk = batch_walk(batches->bytes, batches->bytes_count);
+    struct batch batch;
+    uint64_t position = log->log_bytes;
+    /* One by one: a later one must not be whole on the disk while an earlier one is not. */
+    while (batch_walk_next(&walk, &batch)) {
+        int64_t result = files_write(files, log->fd, batch.bytes, batch.batch_bytes, position);
+        if (result >= 0) {
+            result = files_flush(files, log->fd);
+        }
+        if (result < 0) {
+            return result;
+        }
+        position += batch.batch_bytes;
+    }
+    assert(walk.state == BATCH_WHOLE);
+    return 0;
 }
 
 static void append_ended(struct op *op)
