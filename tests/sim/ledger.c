@@ -8,7 +8,8 @@ enum { TIMESTAMP_FIRST = 1000, TIMESTAMP_STEP = 10 };
 
 void line_init(struct line *line, uint32_t topic, uint32_t incarnation, int64_t producer_id)
 {
-    *line = (struct line){.producer_id = producer_id, .partition = (int32_t)(topic % 3)};
+    *line = (struct line){
+        .producer_id = producer_id, .producer_epoch = 3, .partition = (int32_t)(topic % 3)};
     snprintf(line->topic, sizeof line->topic, "topic-%u", topic);
     snprintf(line->name, sizeof line->name, "%s-%d", line->topic, line->partition);
     memset(line->topic_id, 0xab, sizeof line->topic_id);
@@ -64,7 +65,7 @@ struct sent *line_send(struct line *line, uint32_t bytes, struct sim_random *ran
     struct batch header = {
         .partition_leader_epoch = BATCH_NO_LEADER_EPOCH,
         .producer_id = line->producer_id,
-        .producer_epoch = line->producer_id < 0 ? BATCH_NO_PRODUCER_EPOCH : 3,
+        .producer_epoch = line->producer_id < 0 ? BATCH_NO_PRODUCER_EPOCH : line->producer_epoch,
         .base_sequence = line->producer_id < 0 ? BATCH_NO_SEQUENCE : line->next_sequence,
     };
     sent->batch_bytes = (uint32_t)batch_build_end(&builder, &header);
@@ -94,6 +95,18 @@ static bool batch_equal(const struct sent *sent, const struct batch *batch)
                    sent->batch_bytes - BATCH_MAGIC);
 }
 
+const char *line_check_batch(const struct line *line, uint32_t index, const struct batch *batch)
+{
+    if (index >= line->count) {
+        return "a batch is there that was never sent";
+    }
+    if (!batch_equal(&line->sent[index], batch)) {
+        return "a batch is not the one that was sent next";
+    }
+    return batch->base_offset == line->sent[index].base_offset ? NULL
+                                                               : "a batch has another offset";
+}
+
 const char *line_check(const struct line *line, const uint8_t *bytes, size_t bytes_count,
                        int64_t log_end, uint32_t *found)
 {
@@ -101,17 +114,11 @@ const char *line_check(const struct line *line, const uint8_t *bytes, size_t byt
     struct batch batch;
     int64_t end = 0;
     for (*found = 0; batch_walk_next(&walk, &batch); (*found)++) {
-        if (*found == line->count) {
-            return "a batch is there that was never sent";
+        const char *wrong = line_check_batch(line, *found, &batch);
+        if (wrong) {
+            return wrong;
         }
-        const struct sent *sent = &line->sent[*found];
-        if (!batch_equal(sent, &batch)) {
-            return "a batch is not the one that was sent next";
-        }
-        if (batch.base_offset != sent->base_offset) {
-            return "a batch has another offset";
-        }
-        end = sent->base_offset + sent->records;
+        end = batch_last_offset(&batch) + 1;
     }
     if (walk.state != BATCH_WHOLE) {
         return "what is there does not end with a batch";

@@ -36,6 +36,7 @@ struct line {
     uint8_t topic_id[16];
     enum line_state state;
     int64_t producer_id; /* BATCH_NO_PRODUCER_ID: none */
+    int16_t producer_epoch;
     int32_t next_sequence;
     int64_t next_offset;
     struct sent *sent; /* [count] */
@@ -50,6 +51,9 @@ void line_deinit(struct line *line);
 struct sent *line_send(struct line *line, uint32_t bytes, struct sim_random *random);
 /* How many of the first were acknowledged. */
 uint32_t line_told(const struct line *line);
+
+/* Is this batch the one that was sent at that place? NULL, or what is wrong. */
+const char *line_check_batch(const struct line *line, uint32_t index, const struct batch *batch);
 
 /* What a store gives out, whole batches end to end, is right. NULL, or what is wrong.
  *   found   how many batches */
