@@ -404,7 +404,7 @@ void log_drop(struct log *log, struct op *op, op_fn *then)
     log->dropped = true;
     append_fail_all(log, -ESTALE);
     log_has_news(log);
-    write_back_forget(log);
+    write_back_stop(log);
     log->busy++; /* until drop_begun */
     reactor_ready(log->store->reactor, &log->drop_step, drop_begun);
 }

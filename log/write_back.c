@@ -166,6 +166,14 @@ static void segment_forget(struct segment *segment)
     }
 }
 
+void write_back_stop(struct log *log)
+{
+    for (uint32_t i = 0; i < log->segments_count; i++) {
+        segment_forget(log->segments[i]);
+    }
+    settle_maybe(log->store); /* it may have waited for this one */
+}
+
 void write_back_forget(struct log *log)
 {
     while (log->marks) {
@@ -173,10 +181,7 @@ void write_back_forget(struct log *log)
     }
     free(log->mark_spare);
     log->mark_spare = NULL;
-    for (uint32_t i = 0; i < log->segments_count; i++) {
-        segment_forget(log->segments[i]);
-    }
-    settle_maybe(log->store); /* it may have waited for this one */
+    write_back_stop(log);
 }
 
 /* -- what is to be written --------------------------------------------------------------------- */
@@ -216,6 +221,9 @@ static void press_segment(struct segment *segment)
 /* All that is committed shall be written, and then settled. */
 static void press_log(struct log *log)
 {
+    if (log->dropped) {
+        return; /* its marks go with it */
+    }
     log->is_press_late = log_active(log)->committed < log_active(log)->appended;
     for (uint32_t i = log->segments_count; i > 0; i--) {
         struct segment *segment = log->segments[i - 1];

@@ -36,7 +36,10 @@ void write_back_deinit(struct store *store);
 void write_back_mark(struct log *log, const struct journal_append *entry);
 /* The first entry that replay needs for this log; its next entry if none. */
 uint64_t write_back_data_from(const struct log *log);
-/* The log is dropped: nothing of it needs the journal, or goes to a segment, any more. */
+/* The log is being dropped: nothing of it goes to a segment any more. Its marks stay until the
+ * journal says that it is dropped: recovery would miss what they stand for. */
+void write_back_stop(struct log *log);
+/* It is gone: nothing of it needs the journal any more. */
 void write_back_forget(struct log *log);
 
 /* More of the segment is committed. */

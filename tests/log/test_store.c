@@ -1,4 +1,5 @@
 /* A store on a real disk: what is appended is read back, whatever happens in between. */
+#include "log/write_back.h"
 #include "tests/log/store_fixture.h"
 
 Test(store, appends_and_reads_back_from_the_tail)
@@ -228,6 +229,35 @@ Test(store, drops_a_log_under_load_and_with_pins)
     cr_assert_eq(place_close(&place, stops), 1);
     cr_assert_str_eq(stops[0].name, "stays-0");
     cr_assert_eq(stops[0].log_end, 100);
+    known_deinit(&known[0]);
+    known_deinit(&known[1]);
+    place_deinit(&place);
+}
+
+/* Else a crash before that would find its STATE in the journal, and not the bytes it speaks of. */
+Test(store, keeps_what_a_dropped_log_has_in_the_journal_until_it_is_gone)
+{
+    static struct place place;
+    static struct known known[2];
+    place_init(&place);
+    cr_assert_eq(place_open(&place, NULL, 0), 0);
+    known_init(&known[0], &place, "stays", &known_settings);
+    known_init(&known[1], &place, "goes", &known_settings);
+    known_append(&known[1], 5000);
+    known_wait(&known[1]);
+    struct log *log = known[1].log;
+    uint64_t data_from = write_back_data_from(log);
+    cr_assert_lt(data_from, log->sequence);
+    log_drop(log, &place.op, place_op_done);
+    while (!log->is_dropped_told) {
+        cr_assert_eq(write_back_data_from(log), data_from);
+        place_turn(&place);
+    }
+    place_wait(&place);
+    known_append(&known[0], 5000);
+    known_wait(&known[0]);
+    static struct clean_stop_log stops[8];
+    cr_assert_eq(place_close(&place, stops), 1);
     known_deinit(&known[0]);
     known_deinit(&known[1]);
     place_deinit(&place);
