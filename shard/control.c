@@ -21,8 +21,8 @@ static void image_returned(struct op *op);       /* core 0: the last one is back
 static void round_drop(struct control *control); /* the next deleted topic */
 static void drop_arrived(struct op *op);         /* a core: drop its logs of the topic */
 static void drop_returned(struct op *op);
-static void round_end(struct control *control);  /* the changes go home */
-static void round_next(struct control *control); /* what has come meanwhile */
+static void round_end(struct control *control); /* the changes go home */
+static void round_next(struct op *op);          /* what has come meanwhile */
 static void snapshot_written(struct op *op);
 
 static const char metadata_failed[] =
@@ -389,7 +389,6 @@ static void change_fail(struct op *op)
     }
 }
 
-/* NOLINTNEXTLINE(misc-no-recursion): see round_end */
 static void round_fail(struct control *control)
 {
     if (control->edit) {
@@ -417,15 +416,28 @@ static bool round_change(struct control *control, struct op *op)
     return false;
 }
 
-/* NOLINTNEXTLINE(misc-no-recursion): see round_end */
+/* All that wait, but nothing behind a deletion: a topic of the same name may be made when the old
+ * one's directories are gone. */
+static void round_take(struct control *control)
+{
+    bool deletes = false;
+    while (!op_queue_is_empty(&control->waiting)) {
+        bool is_deletion = change_of(control->waiting.head)->kind == CONTROL_DELETE;
+        if (deletes && !is_deletion) {
+            break;
+        }
+        deletes = is_deletion;
+        op_queue_push(&control->round, op_queue_pop(&control->waiting));
+    }
+}
+
 static void round_begin(struct control *control)
 {
     if (control->busy || op_queue_is_empty(&control->waiting)) {
         return;
     }
     control->busy = true;
-    control->round = control->waiting;
-    control->waiting = (struct op_queue){0};
+    round_take(control);
     int64_t producer_ids_before = control->next_producer_id;
     control->edit = image_edit_begin(control->image);
     metadata_batches_init(&control->batches, control->log.end_offset, control->log.epoch,
@@ -538,7 +550,6 @@ static void drop_returned(struct op *op)
     }
 }
 
-/* NOLINTNEXTLINE(misc-no-recursion): a round takes all that wait, so the next one it begins is empty */
 static void round_end(struct control *control)
 {
     struct op_queue round = control->round;
@@ -560,21 +571,21 @@ static void round_end(struct control *control)
         metadata_log_snapshot(&control->log, &control->batches, &control->step, snapshot_written);
         return;
     }
-    round_next(control);
+    reactor_ready(control->shard->reactor, &control->step, round_next);
 }
 
 static void snapshot_written(struct op *op)
 {
     struct control *control = control_of_step(op);
     metadata_batches_deinit(&control->batches);
-    round_next(control);
+    round_next(op);
 }
 
 static void stop_begin(struct control *control);
 
-/* NOLINTNEXTLINE(misc-no-recursion): see round_end */
-static void round_next(struct control *control)
+static void round_next(struct op *op)
 {
+    struct control *control = control_of_step(op);
     control->busy = false;
     round_begin(control);
     if (!control->busy && control->stopping) {
