@@ -199,6 +199,14 @@ static bool locate_step(struct log_locate *locate)
     }
 }
 
+/* Where the log begins and ends, by the time the bytes were found. */
+static void locate_tell(struct log_locate *locate)
+{
+    locate->log_start = locate->log->log_start;
+    locate->log_end = locate->log->log_end;
+    locate->high_watermark = locate->log->high_watermark;
+}
+
 bool log_locate(struct log *log, struct log_locate *locate, op_fn *then)
 {
     locate->op.then = then;
@@ -207,9 +215,7 @@ bool log_locate(struct log *log, struct log_locate *locate, op_fn *then)
     locate->log = log;
     locate->segment = NULL;
     locate->bytes = 0;
-    locate->log_start = log->log_start;
-    locate->log_end = log->log_end;
-    locate->high_watermark = log->high_watermark;
+    locate_tell(locate);
     struct segment *active = log_active(log);
     locate->segment_base = active->base_offset;
     locate->position = active->readable;
@@ -232,6 +238,7 @@ static void locate_end(struct log_locate *locate, int64_t result)
 {
     struct log *log = locate->log;
     locate->op.result = result;
+    locate_tell(locate); /* there may be more now than when it began, and `bytes` of it */
     locate->op.then(&locate->op);
     log_came_home(log);
 }
