@@ -235,6 +235,9 @@ static struct store_options store_options_of(const struct broker *broker, uint32
            file_bytes * 2 * JOURNAL_FILES_PER_CORE <= journal_bytes) {
         file_bytes *= 2;
     }
+    if (broker->options.journal_file_bytes) {
+        file_bytes = broker->options.journal_file_bytes;
+    }
     return (struct store_options){.directory = broker->options.directory,
                                   .start = broker->recovery.start,
                                   .core = core,

@@ -30,7 +30,8 @@ struct broker_options {
     uint32_t connections_max;
     uint32_t frame_bytes_max;
     uint64_t idle_us;
-    uint64_t journal_bytes; /* of the directory, shared by all cores */
+    uint64_t journal_bytes;      /* of the directory, shared by all cores */
+    uint32_t journal_file_bytes; /* 0: what suits journal_bytes */
 };
 
 /* False: `why` says which setting is impossible, and what is allowed. config: outlives options. */
