@@ -1,162 +1,138 @@
 /*
- * broker_crash -- the broker itself, unmodified, on one to four cores in one thread: clients write
- * and read through the protocol while its process is killed, its power cut, or it is stopped and
- * started again on other cores.
+ * broker_crash -- the whole broker on 1 to 4 simulated cores, and clients that do not let go.
  *
- *      topics --- a writer and a reader each ---+
- *                                               v
- *      life: start -> requests ... -> cut or clean stop -> next life, until all is written and read
- *                       |  at any point
- *                       v
- *      image: start on other cores -> a reader per topic, up to the high watermark -> ledger
+ *      senders, consumers, visitors ==network==> broker ==> disk
+ *                                                    |  at any point          |
+ *      life:  start -> traffic -> cut or stop, in its middle or at its end    | image:
+ *             start on other cores -> they come again, and go on -> ...       v start, audit
  *
- * At the end everything that was sent is there, once, in order, byte for byte.
+ * At the end of a life nothing is left to say: all that was asked is answered, and consumers that
+ * wait at the broker have been told of every record. Then all is audited over the wire, everybody
+ * leaves, and no memory of a request is left. After a clean stop no memory at all is left.
  */
 #include "shard/broker.h"
-#include "shard/settings.h"
-#include "tests/sim/player.h"
+#include "tests/sim/audit.h"
+#include "tests/sim/consumer.h"
+#include "tests/sim/sender.h"
+#include "tests/sim/visitor.h"
+
+#include <errno.h>
 
 enum {
-    TOPICS_MAX = 4,
-    LIVES_MAX = 5,
-    CORE_MEMORY_BYTES = 128 << 20,
-    STEPS_MAX = 1 << 22,
-    IMAGE_STEPS_MAX = 1 << 20,
+    SENDERS_MAX = 5,
+    CONSUMERS_MAX = 4,
+    VISITORS_MAX = 3,
+    LIVES_MAX = 3,
+    LIFE_STEPS_MAX = 1 << 23,
+    CORE_MEMORY_BYTES = 64 << 20,
+    QUIET_US_MAX = 300 * 1000 * 1000, /* after the last batch; far less than a fetch would wait */
+    LEAVE_US = 5 * 1000 * 1000, /* and connections.max.idle.ms: then all connections are gone */
+    STOP_US_MAX = 20 * 1000 * 1000,
 };
 
-struct house { /* a computer and the broker on it */
+struct host { /* a computer and the broker on it */
     struct computer computer;
     struct broker broker;
 };
 
 struct scene {
     struct proof *proof;
-    struct house house;
+    struct host host;
     struct config config;
     struct broker_options options;
-    struct sim_random random, dice;
+    char texts[4][24]; /* topic defaults */
+    struct world world;
+    struct sim_random random; /* of images: what they draw disturbs nothing */
     uint32_t rate;
-    struct ledger_topic topics[TOPICS_MAX];
-    uint32_t topics_count;
-    struct player writers[TOPICS_MAX], readers[TOPICS_MAX];
+    struct sender senders[SENDERS_MAX];
+    struct consumer consumers[CONSUMERS_MAX];
+    struct visitor visitors[VISITORS_MAX];
+    uint32_t senders_count, consumers_count, visitors_count;
+    uint64_t silent_us; /* when the last batch was acknowledged; 0: not yet */
+    uint64_t until_us;
 };
 
-/* -- the broker -------------------------------------------------------------------------------- */
+/* -- a broker ---------------------------------------------------------------------------------- */
 
-static void settings_set(struct config *config, const char *format, uint64_t value)
+static bool host_start(struct scene *scene, struct host *host, uint32_t cores, const char *when)
 {
-    char assignment[128], why[512];
-    snprintf(assignment, sizeof assignment, format, (unsigned long)value);
-    bool good = config_override(config, assignment, why, sizeof why);
-    assert(good);
-}
-
-static void options_draw(struct scene *scene)
-{
-    char why[512];
-    int error = config_init(&scene->config, settings_table, SETTINGS_COUNT);
-    assert(!error);
-    settings_set(&scene->config, "log.dirs=/data", 0);
-    settings_set(&scene->config, "listeners=PLAINTEXT://127.0.0.1:%lu", PLAYER_PORT);
-    settings_set(&scene->config, "auto.create.topics.enable=false", 0);
-    bool good = settings_resolve(&scene->config, &scene->options, why, sizeof why);
-    if (!good) {
-        fprintf(stderr, "%s\n", why);
-    }
-    assert(good);
-}
-
-static bool house_start(struct scene *scene, struct house *house, uint32_t cores)
-{
+    struct computer *computer = &host->computer;
+    struct broker_options options = scene->options;
     struct op op = {0};
-    computer_start(&house->computer, cores, CORE_MEMORY_BYTES);
-    computer_enter(&house->computer);
-    bool good = broker_init(&house->broker, &scene->options, house->computer.peers, cores) == 0;
-    assert(good);
-    broker_start(&house->broker, &op, computer_then);
-    good = computer_wait(&house->computer, &op);
-    computer_leave(&house->computer);
-    if (!good || op.result < 0) {
-        return proof_fail(scene->proof, "the broker does not start: %ld, %s %s", (long)op.result,
-                          house->broker.problem,
-                          house->computer.sim.complaint ? house->computer.sim.complaint : "");
+    options.journal_bytes *= cores; /* each has its part */
+    computer_start(computer, cores, CORE_MEMORY_BYTES);
+    computer_enter(computer);
+    int error = broker_init(&host->broker, &options, computer->peers, cores);
+    bool ended = false;
+    if (!error) {
+        broker_start(&host->broker, &op, computer_then);
+        ended = computer_wait(computer, &op);
+    }
+    computer_leave(computer);
+    if (error || !ended || op.result < 0) {
+        return proof_fail(scene->proof, "%s: the broker %s: %d, %s; %s", when,
+                          ended ? "does not start" : "never starts", error ? error : (int)op.result,
+                          host->broker.problem,
+                          computer->sim.complaint ? computer->sim.complaint : "");
     }
     return true;
 }
 
-static bool house_stop(struct scene *scene, struct house *house)
+static bool memory_is_home(struct scene *scene, struct host *host, uint32_t terms)
 {
-    struct op op = {0};
-    computer_enter(&house->computer);
-    broker_stop(&house->broker, &op, computer_then);
-    bool good = computer_wait(&house->computer, &op);
-    computer_leave(&house->computer);
-    if (!good || op.result < 0) {
-        return proof_fail(scene->proof, "the broker does not stop: %ld %s", (long)op.result,
-                          house->computer.sim.complaint ? house->computer.sim.complaint : "");
+    for (uint32_t i = 0; i < host->computer.cores; i++) {
+        for (uint32_t term = 0; term < BUDGET_TERMS; term++) {
+            uint64_t bytes = host->computer.reactors[i].slabs.budgets[term].bytes;
+            if ((terms >> term & 1) && bytes != 0) {
+                return proof_fail(scene->proof, "core %u: %lu bytes of budget %u are still taken",
+                                  i, (unsigned long)bytes, term);
+            }
+        }
     }
     return true;
+}
+
+/* In the middle of anything. Nothing is left of it but what is on the disk. */
+static bool host_stop(struct scene *scene, struct host *host)
+{
+    struct computer *computer = &host->computer;
+    struct op op = {0};
+    uint64_t began_us = computer->sim.now_us;
+    computer_enter(computer);
+    broker_stop(&host->broker, &op, computer_then);
+    bool ended = computer_wait(computer, &op);
+    computer_leave(computer);
+    if (!ended || op.result < 0 || computer->sim.now_us - began_us > STOP_US_MAX) {
+        return proof_fail(scene->proof, "a clean stop %s: %d; %s", ended ? "fails" : "never ends",
+                          (int)op.result, computer->sim.complaint ? computer->sim.complaint : "");
+    }
+    computer_enter(computer);
+    broker_deinit(&host->broker);
+    computer_leave(computer);
+    size_t pieces = process_memory_pieces(computer->memory);
+    return memory_is_home(scene, host, (1u << BUDGET_TERMS) - 1) &&
+           (pieces == 0 ||
+            proof_fail(scene->proof, "a clean stop leaves %zu pieces of memory", pieces));
 }
 
 /* -- images ------------------------------------------------------------------------------------ */
 
-struct look {
-    struct scene *scene;
-    struct house house;
-    struct player readers[TOPICS_MAX];
-};
-
-static bool look_is_over(void *context)
+static void image_check(struct scene *scene, struct sim_disk *disk)
 {
-    struct look *look = context;
-    bool over = true;
-    for (uint32_t i = 0; i < look->scene->topics_count; i++) {
-        over = over && player_has_caught_up(&look->readers[i]);
-    }
-    return over || look->scene->proof->failed;
-}
-
-static void look_judge(struct look *look)
-{
-    struct scene *scene = look->scene;
-    for (uint32_t i = 0; i < scene->topics_count; i++) {
-        struct ledger_topic *topic = &scene->topics[i];
-        for (uint32_t j = 0; j < topic->partitions_count; j++) {
-            uint32_t told = line_told(&topic->lines[j]);
-            if (look->readers[i].read[j] < told) {
-                proof_fail(scene->proof, "%s-%u: %u batches acknowledged or read, %u recovered",
-                           topic->name, j, told, look->readers[i].read[j]);
-            }
-        }
-    }
-}
-
-static void image_check(struct scene *scene, struct sim_disk *image)
-{
-    struct look *look = sim_take(&memory_of_simulators, sizeof *look);
-    look->scene = scene;
-    computer_open(&look->house.computer, sim_draw(&scene->random), image, NULL);
+    struct host *host = sim_take(&memory_of_simulators, sizeof *host);
     uint32_t cores = (uint32_t)sim_between(&scene->random, 1, COMPUTER_CORES_MAX);
-    if (house_start(scene, &look->house, cores)) {
-        for (uint32_t i = 0; i < scene->topics_count; i++) {
-            player_init(&look->readers[i], scene->proof, &look->house.computer, &scene->random,
-                        &scene->topics[i]);
-            look->readers[i].is_looking = true;
-            player_read(&look->readers[i]);
-        }
-        if (!sim_run(&look->house.computer.sim, look_is_over, look, IMAGE_STEPS_MAX)) {
-            const char *complaint = look->house.computer.sim.complaint;
-            proof_fail(scene->proof, "what was recovered cannot be read: %s",
-                       complaint ? complaint : "it stands still");
-        } else if (!scene->proof->failed) {
-            look_judge(look);
-        }
-        for (uint32_t i = 0; i < scene->topics_count; i++) {
-            player_deinit(&look->readers[i]);
-        }
+    computer_open(&host->computer, sim_draw(&scene->random), disk,
+                  scene->proof->image == scene->proof->only_image ? scene->proof->story : NULL);
+    if (host_start(scene, host, cores, "image")) {
+        audit(scene->proof, &host->computer, &scene->world.book, &scene->random, "image");
     }
-    computer_close(&look->house.computer);
-    sim_give(&memory_of_simulators, look);
+    computer_close(&host->computer);
+    sim_give(&memory_of_simulators, host);
+}
+
+static enum sim_cut cut_draw(struct sim_random *random)
+{
+    return sim_chance(random, 30) ? SIM_CUT_KILL : SIM_CUT_POWER;
 }
 
 static void scene_point(struct sim_node *node, enum sim_point point)
@@ -164,102 +140,243 @@ static void scene_point(struct sim_node *node, enum sim_point point)
     struct scene *scene = node->context;
     struct process_memory *was = process_memory_use(NULL);
     if (proof_wants_image(scene->proof, &scene->random, scene->rate)) {
-        enum sim_cut cut = sim_chance(&scene->random, 25) ? SIM_CUT_KILL : SIM_CUT_POWER;
-        image_check(scene, sim_disk_image(node->disk, cut, &scene->random));
+        image_check(scene, sim_disk_image(node->disk, cut_draw(&scene->random), &scene->random));
     }
     process_memory_use(was);
 }
 
-/* -- lives ------------------------------------------------------------------------------------- */
+/* -- clients ----------------------------------------------------------------------------------- */
 
-static bool scene_is_over(void *context)
+static void clients_init(struct scene *scene)
 {
-    struct scene *scene = context;
-    bool over = true;
-    for (uint32_t i = 0; i < scene->topics_count; i++) {
-        struct ledger_topic *topic = &scene->topics[i];
-        over = over && player_has_written(&scene->writers[i]);
-        for (uint32_t j = 0; over && j < topic->partitions_count; j++) {
-            over = scene->readers[i].read[j] == topic->lines[j].count;
-        }
+    struct sim_random *dice = &scene->world.dice;
+    scene->senders_count = (uint32_t)sim_between(dice, 1, SENDERS_MAX);
+    scene->consumers_count = (uint32_t)sim_between(dice, 0, CONSUMERS_MAX);
+    scene->visitors_count = (uint32_t)sim_between(dice, 0, VISITORS_MAX);
+    for (uint32_t i = 0; i < scene->senders_count; i++) {
+        sender_init(&scene->senders[i], &scene->world, i);
     }
-    return over || scene->proof->failed;
+    for (uint32_t i = 0; i < scene->consumers_count; i++) {
+        consumer_init(&scene->consumers[i], &scene->world);
+    }
+    for (uint32_t i = 0; i < scene->visitors_count; i++) {
+        visitor_init(&scene->visitors[i], &scene->world, i == 0); /* one deletes, or none */
+    }
 }
 
-static void players_start(struct scene *scene)
+static void clients_each(struct scene *scene, void (*act)(struct client *client))
 {
-    for (uint32_t i = 0; i < scene->topics_count; i++) {
-        uint32_t batches = (uint32_t)sim_between(&scene->dice, 5, 60);
-        uint32_t bytes_max = 1u << sim_between(&scene->dice, 6, 16);
-        player_init(&scene->writers[i], scene->proof, &scene->house.computer, &scene->dice,
-                    &scene->topics[i]);
-        player_init(&scene->readers[i], scene->proof, &scene->house.computer, &scene->dice,
-                    &scene->topics[i]);
-        player_write(&scene->writers[i], batches, bytes_max);
-        player_read(&scene->readers[i]);
+    for (uint32_t i = 0; i < scene->senders_count; i++) {
+        act(&scene->senders[i].client);
     }
+    for (uint32_t i = 0; i < scene->consumers_count; i++) {
+        act(&scene->consumers[i].client);
+    }
+    for (uint32_t i = 0; i < scene->visitors_count; i++) {
+        act(&scene->visitors[i].client);
+    }
+}
+
+static void clients_start(struct scene *scene)
+{
+    struct sim_random *dice = &scene->world.dice;
+    uint32_t batches = (uint32_t)sim_between(dice, 5, 150);
+    for (uint32_t i = 0; i < scene->senders_count; i++) {
+        sender_start(&scene->senders[i], (uint32_t)sim_below(dice, batches + 1));
+    }
+    for (uint32_t i = 0; i < scene->consumers_count; i++) {
+        consumer_start(&scene->consumers[i]);
+    }
+    for (uint32_t i = 0; i < scene->visitors_count; i++) {
+        visitor_start(&scene->visitors[i], (uint32_t)sim_below(dice, 12));
+    }
+}
+
+static bool clients_are_done(struct scene *scene)
+{
+    bool silent = true, read = true;
+    for (uint32_t i = 0; i < scene->senders_count; i++) {
+        silent = silent && sender_is_done(&scene->senders[i]);
+    }
+    for (uint32_t i = 0; i < scene->visitors_count; i++) {
+        silent = silent && visitor_is_done(&scene->visitors[i]);
+    }
+    for (uint32_t i = 0; silent && i < scene->consumers_count; i++) {
+        read = read && consumer_is_done(&scene->consumers[i]);
+    }
+    uint64_t now_us = scene->host.computer.sim.now_us;
+    if (silent && scene->silent_us == 0) {
+        scene->silent_us = now_us;
+    }
+    if (silent && !read && now_us - scene->silent_us > QUIET_US_MAX) {
+        proof_fail(scene->proof, "a consumer is not told of records that were acknowledged");
+    }
+    return silent && read;
+}
+
+static void client_check(struct client *client)
+{
+    (void)client_is_served(client);
+}
+
+static bool life_is_over(void *context)
+{
+    struct scene *scene = context;
+    if (scene->host.computer.sim.steps % 64 != 0) { /* looking is not for nothing */
+        return scene->proof->failed;
+    }
+    clients_each(scene, client_check);
+    return clients_are_done(scene) || scene->proof->failed;
+}
+
+/* -- lives ------------------------------------------------------------------------------------- */
+
+static bool time_is_up(void *context)
+{
+    struct scene *scene = context;
+    return scene->host.computer.sim.now_us >= scene->until_us;
+}
+
+static void time_passes(struct sim *sim, struct sim_event *event)
+{
+}
+
+/* Everybody leaves, and nothing of them stays. Sessions outlive their connections. */
+static bool clients_leave(struct scene *scene)
+{
+    struct sim *sim = &scene->host.computer.sim;
+    struct sim_event event = {0};
+    clients_each(scene, client_rest);
+    scene->until_us = sim->now_us + scene->options.idle_us + LEAVE_US;
+    sim_event_start(sim, &event, scene->options.idle_us + LEAVE_US, time_passes);
+    sim_run(sim, time_is_up, scene, LIFE_STEPS_MAX);
+    sim_event_cancel(sim, &event);
+    for (uint32_t i = 0; i < scene->host.computer.cores; i++) {
+        uint32_t count = scene->host.broker.servers[i]->connections_count;
+        if (count != 0) {
+            return proof_fail(scene->proof, "core %u: %u connections, and nobody is there", i,
+                              count);
+        }
+    }
+    return memory_is_home(scene, &scene->host,
+                          1u << BUDGET_FRAMES | 1u << BUDGET_RESERVE | 1u << BUDGET_REPLIES);
+}
+
+/* To the end of what was drawn for it, or to the middle. False: the proof has failed. */
+static bool life_run(struct scene *scene, bool early)
+{
+    struct sim *sim = &scene->host.computer.sim;
+    uint64_t steps_max =
+        early ? sim_between(&scene->world.dice, 100, 20000) : (uint64_t)LIFE_STEPS_MAX;
+    scene->silent_us = 0;
+    bool over = sim_run(sim, life_is_over, scene, steps_max);
+    if (scene->proof->failed) {
+        return false;
+    }
+    if (sim->complaint || (!over && !early)) {
+        return proof_fail(scene->proof, "a life does not end: %s",
+                          sim->complaint ? sim->complaint : "it stands still");
+    }
+    return !over || early ||
+           (audit(scene->proof, &scene->host.computer, &scene->world.book, &scene->world.dice,
+                  "at the end of a life") &&
+            clients_leave(scene));
 }
 
 static bool life_play(struct scene *scene, bool last)
 {
-    struct house *house = &scene->house;
-    if (!house_start(scene, house, (uint32_t)sim_between(&scene->dice, 1, COMPUTER_CORES_MAX))) {
+    struct sim_random *dice = &scene->world.dice;
+    uint32_t cores = (uint32_t)sim_between(dice, 1, COMPUTER_CORES_MAX);
+    bool early = !last && sim_chance(dice, 60);
+    clients_start(scene); /* before there is anybody to connect to */
+    if (!host_start(scene, &scene->host, cores, "start") || !life_run(scene, early)) {
         return false;
     }
-    uint64_t steps = last ? STEPS_MAX : sim_between(&scene->dice, 100, 20000);
-    bool over = sim_run(&house->computer.sim, scene_is_over, scene, steps);
-    const char *complaint = house->computer.sim.complaint;
-    if (scene->proof->failed) {
+    if (sim_chance(dice, 40) && !host_stop(scene, &scene->host)) {
         return false;
     }
-    if (complaint || (last && !over)) {
-        return proof_fail(scene->proof, "it does not come to an end: %s",
-                          complaint ? complaint : "it stands still");
-    }
-    if (sim_chance(&scene->dice, last ? 100 : 30) && !house_stop(scene, house)) {
-        return false;
-    }
-    computer_cut(&house->computer, sim_chance(&scene->dice, 50) ? SIM_CUT_KILL : SIM_CUT_POWER);
+    computer_cut(&scene->host.computer, cut_draw(dice));
     return !scene->proof->failed;
+}
+
+/* -- a scene ----------------------------------------------------------------------------------- */
+
+static void setting(struct scene *scene, const char *assignment)
+{
+    char why[256];
+    bool good = config_override(&scene->config, assignment, why, sizeof why);
+    assert(good);
+}
+
+/* As main.c does it, and then so small that everything rolls, fills and is used again soon. */
+static void options_draw(struct scene *scene)
+{
+    static const enum topic_config_id ids[] = {TOPIC_CONFIG_SEGMENT_BYTES,
+                                               TOPIC_CONFIG_INDEX_INTERVAL_BYTES,
+                                               TOPIC_CONFIG_SEGMENT_INDEX_BYTES};
+    struct sim_random *dice = &scene->world.dice;
+    char text[64], why[256];
+    int error = config_init(&scene->config, settings_table, SETTINGS_COUNT);
+    assert(!error);
+    setting(scene, "log.dirs=/data");
+    snprintf(text, sizeof text, "listeners=PLAINTEXT://127.0.0.1:%d", BROKER_PORT);
+    setting(scene, text);
+    snprintf(text, sizeof text, "num.partitions=%d",
+             (int)sim_between(dice, 1, BOOK_PARTITIONS_MAX));
+    setting(scene, text);
+    bool good = settings_resolve(&scene->config, &scene->options, why, sizeof why);
+    assert(good);
+    uint32_t segment_bytes = 8192u << sim_below(dice, 8);
+    uint32_t file_bytes = 65536u << sim_below(dice, 3);
+    scene->options.journal_file_bytes = file_bytes;
+    scene->options.journal_bytes = (uint64_t)file_bytes * sim_between(dice, 4, 8);
+    snprintf(scene->texts[0], sizeof scene->texts[0], "%u", segment_bytes);
+    snprintf(scene->texts[1], sizeof scene->texts[1], "%u", 64u << sim_below(dice, 7));
+    snprintf(scene->texts[2], sizeof scene->texts[2], "%u", 65536);
+    for (uint32_t i = 0; i < sizeof ids / sizeof ids[0]; i++) {
+        scene->options.settings.topic_defaults[ids[i]] = scene->texts[i];
+    }
+    scene->world.batch_bytes_max = segment_bytes - 1024 < 200000 ? segment_bytes - 1024 : 200000;
+}
+
+static void world_draw(struct scene *scene)
+{
+    struct world *world = &scene->world;
+    world->pause_us_max = 1u << sim_between(&world->dice, 4, 14);
+    world->hang_up_permille = sim_chance(&world->dice, 50) ? 0 : 20;
+    world->names_count = (uint32_t)sim_between(&world->dice, 1, NAMES_MAX);
+    world->names_lasting = (uint32_t)sim_between(&world->dice, 0, world->names_count);
+    for (uint32_t i = 0; i < world->names_count; i++) {
+        snprintf(world->names[i], sizeof world->names[i], "topic-%u", i);
+    }
+    scene->rate = (uint32_t)sim_between(&world->dice, 20, 400);
 }
 
 static void scene_play(struct proof *proof)
 {
     static struct scene scene;
-    scene = (struct scene){.proof = proof, .dice = {proof->seed * 15485863}};
+    scene = (struct scene){.proof = proof};
+    struct world *world = &scene.world;
+    world->proof = proof;
+    world->computer = &scene.host.computer;
+    world->dice.state = proof->seed * 15485863;
     options_draw(&scene);
-    scene.topics_count = (uint32_t)sim_between(&scene.dice, 1, TOPICS_MAX);
-    scene.rate = (uint32_t)sim_between(&scene.dice, 5, 60);
-    for (uint32_t i = 0; i < scene.topics_count; i++) {
-        struct ledger_topic *topic = &scene.topics[i];
-        snprintf(topic->name, sizeof topic->name, "topic-%u", i);
-        topic->partitions_count = (uint32_t)sim_between(&scene.dice, 1, PLAYER_PARTITIONS_MAX);
-        for (uint32_t j = 0; j < topic->partitions_count; j++) {
-            line_init(&topic->lines[j], i, j, BATCH_NO_PRODUCER_ID);
-        }
-    }
-    computer_open(&scene.house.computer, proof->seed, NULL, proof->story);
-    scene.house.computer.node->point = scene_point;
-    scene.house.computer.node->context = &scene;
-    players_start(&scene);
-    uint32_t lives = (uint32_t)sim_between(&scene.dice, 1, LIVES_MAX);
+    world_draw(&scene);
+    uint32_t lives = (uint32_t)sim_between(&world->dice, 1, LIVES_MAX);
+    computer_open(&scene.host.computer, proof->seed, NULL, proof->story);
+    scene.host.computer.node->point = scene_point;
+    scene.host.computer.node->context = &scene;
+    clients_init(&scene);
     for (uint32_t life = 0; life < lives && life_play(&scene, life + 1 == lives); life++) {
     }
-    proof->trace = scene.house.computer.sim.trace;
-    for (uint32_t i = 0; i < scene.topics_count; i++) {
-        player_deinit(&scene.writers[i]);
-        player_deinit(&scene.readers[i]);
-    }
-    computer_close(&scene.house.computer);
-    for (uint32_t i = 0; i < scene.topics_count; i++) {
-        for (uint32_t j = 0; j < scene.topics[i].partitions_count; j++) {
-            line_deinit(&scene.topics[i].lines[j]);
-        }
-    }
+    proof->trace = scene.host.computer.sim.trace;
+    clients_each(&scene, client_deinit);
+    computer_close(&scene.host.computer);
+    book_deinit(&world->book);
     config_deinit(&scene.config);
 }
 
 int main(int argc, char **argv)
 {
-    return proof_main(argc, argv, 20, scene_play);
+    return proof_main(argc, argv, 40, scene_play);
 }

@@ -1,0 +1,93 @@
+/*
+ * client -- an actor outside the simulated broker: it connects, speaks, is cut off and comes again.
+ *
+ *      AWAY --connect--> GREETING --ApiVersions--> work --broken--> AWAY, and after a pause again
+ *
+ * A role (sender.h, ...) is what it does from then on: `work` is called when it is greeted and
+ * after each pause. Every request has a time by which it must have been answered.
+ */
+#ifndef TESTS_SIM_CLIENT_H
+#define TESTS_SIM_CLIENT_H
+
+#include "net/error.h"
+#include "tests/sim/book.h"
+#include "tests/sim/dialogue.h"
+#include "tests/sim/proof.h"
+
+enum {
+    NAMES_MAX = 4,
+    BROKER_PORT = 9092,
+    ANSWER_US_MAX = 20 * 1000 * 1000, /* whatever the disk and the network were drawn to be */
+};
+
+struct world { /* what the clients of one scene share */
+    struct proof *proof;
+    struct computer *computer;
+    struct book book;
+    struct sim_random dice;
+    uint32_t pause_us_max;
+    uint32_t batch_bytes_max;
+    uint32_t hang_up_permille; /* after so many requests */
+    char names[NAMES_MAX][BOOK_NAME_BYTES];
+    uint32_t names_count;
+    uint32_t names_lasting; /* the first ones: nobody deletes them */
+    uint64_t counts[3];     /* produced batches, fetched pieces, answers in all */
+};
+
+struct client {
+    struct world *world;
+    const struct role *role;
+    struct dialogue dialogue;
+    struct sim_event event;
+    bool greeted;
+    bool leaves; /* soon, whatever comes first */
+    struct {
+        uint64_t due_us;
+        dialogue_fn *replied;
+    } asked[DIALOGUE_OPEN_MAX];
+    uint32_t asked_first, asked_count;
+};
+
+struct role {
+    const char *name;
+    void (*work)(struct client *client);
+    void (*broken)(struct client *client); /* what was asked will not be answered */
+};
+
+void client_init(struct client *client, struct world *world, const struct role *role);
+void client_deinit(struct client *client);
+/* Begins, or begins again. */
+void client_pause(struct client *client);
+/* Of its own will, whatever is on its way. */
+void client_hang_up(struct client *client);
+/* No more is done, also not after a pause. */
+void client_rest(struct client *client);
+
+struct writer *client_ask(struct client *client, int16_t key, int16_t version);
+/* within_us: on top of what an answer takes. replied: NULL: there will be none. */
+void client_asked(struct client *client, dialogue_fn *replied, uint64_t within_us);
+/* False, and the proof has failed: something should have been answered by now. */
+bool client_is_served(const struct client *client);
+
+/* For `replied`: ends with the proof's failure if the answer cannot be decoded. */
+#define CLIENT_DECODE(client, api, response, body, version)                                 \
+    (api##_response_decode(response, body, version, dialogue_arena(&(client)->dialogue)) || \
+     client_fail(client, "an answer to " #api " version %d cannot be decoded", (int)(version)))
+bool client_fail(struct client *client, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static inline struct client *client_of(struct dialogue *dialogue)
+{
+    return container_of(dialogue, struct client, dialogue);
+}
+
+static inline struct sim_random *client_dice(struct client *client)
+{
+    return &client->world->dice;
+}
+
+/* Metadata for names of the world, with their ids. */
+void client_ask_metadata(struct client *client, const uint32_t *names, uint32_t names_count,
+                         bool creates, dialogue_fn *replied);
+
+#endif
