@@ -1,5 +1,7 @@
 #include "core/crc32c.h"
 
+#include "core/copy.h"
+
 #include <assert.h>
 #include <stdbool.h>
 #include <string.h>
@@ -194,13 +196,21 @@ uint32_t crc32c(uint32_t crc, const void *from, size_t bytes)
     }
 }
 
+/* From here on the copy would only push other things out of the cache. */
+enum { STREAMED_BYTES_MIN = 64 << 10 };
+
 uint32_t crc32c_copy(uint32_t crc, void *to, const void *from, size_t bytes)
 {
-    enum { PIECE_BYTES = 8192 }; /* both copies of it stay in the first-level cache */
+    enum { PIECE_BYTES = 8192 }; /* it stays in the first-level cache between the two */
+    bool is_large = bytes >= STREAMED_BYTES_MIN;
     while (bytes > 0) {
         size_t piece = bytes < PIECE_BYTES ? bytes : PIECE_BYTES;
-        memcpy(to, from, piece);
         crc = crc32c(crc, from, piece);
+        if (is_large) {
+            copy_streamed(to, from, piece);
+        } else {
+            memcpy(to, from, piece);
+        }
         to = (uint8_t *)to + piece;
         from = (const uint8_t *)from + piece;
         bytes -= piece;

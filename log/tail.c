@@ -1,6 +1,8 @@
 /* tail -- chunks: taken, filled, replaced, evicted. */
 #include "log/tail.h"
 
+#include "core/copy.h"
+
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -250,6 +252,18 @@ no_memory:
     return false;
 }
 
+/* Large appends are read again after many others, if at all. */
+enum { STREAMED_BYTES_MIN = 64 << 10 };
+
+static void bytes_put(uint8_t *to, const uint8_t *from, size_t bytes)
+{
+    if (bytes >= STREAMED_BYTES_MIN) {
+        copy_streamed(to, from, bytes);
+    } else {
+        memcpy(to, from, bytes);
+    }
+}
+
 void chunks_append(struct chunks *chunks, uint32_t position, const uint8_t *bytes, uint32_t count)
 {
     uint32_t i = chunks->end - 1;
@@ -263,7 +277,7 @@ void chunks_append(struct chunks *chunks, uint32_t position, const uint8_t *byte
         uint32_t room = chunk->capacity - chunk->used;
         uint32_t piece = count < room ? count : room;
         assert(chunk->position + chunk->used == position);
-        memcpy(chunk->data + chunk->used, bytes, piece);
+        bytes_put(chunk->data + chunk->used, bytes, piece);
         chunk->used += piece;
         position += piece;
         bytes += piece;
@@ -279,7 +293,7 @@ bool chunks_restore(struct chunks *chunks, struct tail *tail, uint32_t position,
     if (!chunk) {
         return false;
     }
-    memcpy(chunk->data, bytes, count);
+    bytes_put(chunk->data, bytes, count);
     chunk->used = count;
     list_push(&tail->cached, &chunk->link);
     return true;

@@ -366,14 +366,42 @@ static void produce_find_part(struct produce *produce)
     }
 }
 
+/*
+ * Of the batches too large for one step only one is under way on a core at a time: so its bytes are
+ * still in the cache when the next pass over them comes (checksum, records, tail, journal). Small
+ * ones pass by: they never get here.
+ */
+static void parts_yield(struct produce *produce)
+{
+    struct shard *shard = produce->request->shard;
+    if (!shard->checking) {
+        shard->checking = produce;
+    }
+    if (shard->checking == produce) {
+        reactor_ready(shard->reactor, &produce->step, parts_step);
+    } else {
+        op_queue_push(&shard->checks, &produce->step);
+    }
+}
+
+static void parts_next(struct shard *shard)
+{
+    struct op *op = op_queue_pop(&shard->checks);
+    shard->checking = op ? container_of(op, struct produce, step) : NULL;
+    if (op) {
+        reactor_ready(shard->reactor, op, parts_step);
+    }
+}
+
 static void parts_step(struct op *op)
 {
     struct produce *produce = container_of(op, struct produce, step);
-    struct reactor *reactor = produce->request->shard->reactor;
+    struct shard *shard = produce->request->shard;
+    bool was_checking = shard->checking == produce;
     uint64_t spent_bytes = 0;
     for (uint32_t n = 0; produce->at < produce->parts_count; n++) {
         if (n == PARTS_PER_STEP_MAX || spent_bytes >= STEP_BYTES) {
-            reactor_ready(reactor, op, parts_step);
+            parts_yield(produce);
             return;
         }
         produce_find_part(produce);
@@ -384,7 +412,10 @@ static void parts_step(struct op *op)
             spent_bytes += was == PART_NEW ? 0 : produce->parts[produce->at].append.bytes;
         } while (progress == PART_MORE && spent_bytes < STEP_BYTES);
         if (progress == PART_WAITS) {
-            timer_start(reactor, &produce->wait, MEMORY_RETRY_US, parts_may_have_memory);
+            timer_start(shard->reactor, &produce->wait, MEMORY_RETRY_US, parts_may_have_memory);
+            if (was_checking) {
+                parts_next(shard);
+            }
             return;
         }
         if (progress == PART_DONE) {
@@ -393,6 +424,9 @@ static void parts_step(struct op *op)
     }
     produce->shares_out = 1; /* until all have left */
     shares_leave(op);
+    if (was_checking) {
+        parts_next(shard);
+    }
 }
 
 static void parts_may_have_memory(struct op *op)

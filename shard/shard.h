@@ -12,6 +12,7 @@
 #include "shard/image.h"
 
 struct control;
+struct produce;
 struct partitions; /* shard/partition.h: those that this core owns */
 struct sessions;   /* shard/session.h: fetch sessions whose home is here */
 
@@ -51,6 +52,8 @@ struct shard {
     } produce_lines[MAILROOM_REACTORS_MAX];
     struct op_queue appending; /* produce shares whose appends have not all begun, in order */
     uint32_t auto_creations;   /* topics being created for Metadata requests */
+    struct produce *checking;  /* the one large Produce whose batches are being checked ... */
+    struct op_queue checks;    /* ... and those behind it: produce->step */
     struct producer_ids {      /* a block from control, given out by InitProducerId */
         int64_t next, end;
         struct op_queue waiting; /* requests, while a block is on its way */
