@@ -225,6 +225,14 @@ static enum admission make_segment(struct log *log, struct log_append *append)
     return WAITS;
 }
 
+/* What a job could not write; a full disk is another matter. */
+static void fail_if_failed(struct store *store, int64_t result)
+{
+    if (result == -EIO || result == -EROFS) {
+        store_fail(store, (int)result);
+    }
+}
+
 static void append_made(struct op *op)
 {
     struct make_job *job = container_of(op, struct make_job, job.op);
@@ -239,6 +247,7 @@ static void append_made(struct op *op)
     }
     free(job->snapshot);
     free(job);
+    fail_if_failed(log->store, result);
     prepare_end(log, result);
 }
 
@@ -289,6 +298,7 @@ static void append_extended(struct op *op)
         segment->file_bytes = job->position + job->bytes;
     }
     free(job);
+    fail_if_failed(log->store, result);
     if (result == -ENOSPC) {
         log->full_us = now_us;
         segment->extent_bytes = EXTENT_BYTES_MIN;
