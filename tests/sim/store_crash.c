@@ -10,7 +10,8 @@
  *             image of an interrupted recovery, checked in the same way
  *
  * A scene draws segments, journals and caches so small that everything rolls, fills and is used
- * again within a few hundred appends.
+ * again within a few hundred appends. In some lives the disk begins to fail writes or flushes: then
+ * appends may end with -EIO, and nothing that was acknowledged before is lost.
  */
 #include "tests/sim/program.h"
 
@@ -63,7 +64,7 @@ struct scene {
     struct line dropped[LINES_MAX * LIVES_MAX]; /* never to be seen again */
     uint32_t dropped_count;
     struct actor actors[LINES_MAX];
-    const char *wrong; /* seen by an actor */
+    bool is_failing; /* the disk, in this life */
 };
 
 /* -- the workload: on the logs' reactors ----------------------------------------------------------- */
@@ -144,6 +145,11 @@ static void actor_appended(struct op *op)
     actor->out--;
     slot->taken = false;
     sim_give(&memory_of_simulators, slot->copy);
+    if (op->result == -EIO && scene->is_failing) {
+        actor->left = 0;
+        actor->drops = false;
+        return;
+    }
     if (op->result != 0) {
         proof_fail(scene->proof, "an append to %s ended with %ld", actor->line->name,
                    (long)op->result);
@@ -177,6 +183,10 @@ static void actor_dropped(struct op *op)
     struct scene *scene = actor->scene;
     struct line *line = actor->line;
     struct store *store = &scene->program.stores[actor->reactor->index];
+    if (op->result == -EIO && scene->is_failing) {
+        actor->drops = false;
+        return;
+    }
     if (op->result != 0) {
         proof_fail(scene->proof, "a drop of %s ended with %ld", line->name, (long)op->result);
         return;
@@ -445,6 +455,16 @@ static void actors_gone(struct scene *scene)
     }
 }
 
+/* From some write or flush on, none succeeds. */
+static void disk_fails(struct scene *scene)
+{
+    enum sim_failing failing = sim_chance(&scene->dice, 50) ? SIM_FAILING_WRITE : SIM_FAILING_FLUSH;
+    scene->is_failing = true;
+    scene->computer.node->failings[failing].after = sim_between(&scene->dice, 1, 200);
+    scene->computer.node->failings[failing].count = UINT64_MAX;
+    scene->computer.node->failings[failing].error = -EIO;
+}
+
 /* After a cut that really happened: what is found now is what there is. */
 static bool ledger_settle(struct scene *scene)
 {
@@ -478,6 +498,9 @@ static bool life_play(struct scene *scene, bool last)
     if (!ledger_settle(scene)) {
         return false;
     }
+    if (sim_chance(&scene->dice, 15)) {
+        disk_fails(scene);
+    }
     actors_start(scene);
     bool over = sim_run(&computer->sim, life_is_over, scene, steps_max);
     if (scene->proof->failed) {
@@ -487,12 +510,15 @@ static bool life_play(struct scene *scene, bool last)
         return proof_fail(scene->proof, "a life does not end: %s",
                           computer->sim.complaint ? computer->sim.complaint : "it stands still");
     }
-    if (over && sim_chance(&scene->dice, 60) && !program_stop(&scene->program)) {
+    bool stops = over && !scene->is_failing && sim_chance(&scene->dice, 60);
+    if (stops && !program_stop(&scene->program)) {
         return proof_fail(scene->proof, "stop: %s", scene->program.problem);
     }
     if (!last) {
         computer_cut(computer, sim_chance(&scene->dice, 50) ? SIM_CUT_KILL : SIM_CUT_POWER);
         actors_gone(scene);
+        memset(computer->node->failings, 0, sizeof computer->node->failings);
+        scene->is_failing = false;
     }
     return !scene->proof->failed;
 }
