@@ -8,7 +8,9 @@
 enum {
     STEP_BYTES = 64 << 10,   /* decoded in one step: about 100 us of the slowest codec */
     PARTS_PER_STEP_MAX = 64, /* small batches in one step */
-    MEMORY_RETRY_US = 1000,  /* whoever has the memory is done soon */
+    MEMORY_RETRY_US = 1000,  /* whoever has the memory is done soon, ... */
+    /* ... or waits for memory itself, this request for what its own parts hold: somebody gives up. */
+    MEMORY_WAIT_US_MAX = 1000 * 1000,
     REBUILD_SLACK_BYTES = 4096,
 };
 
@@ -299,7 +301,16 @@ static enum part_progress part_take_memory(struct produce *produce, struct produ
     }
     produce->memory = slab_take(slabs_of(produce), BUDGET_SCRATCH, produce->memory_bytes);
     if (!produce->memory) {
-        return PART_WAITS;
+        uint64_t now_us = reactor_now_us(produce->request->shard->reactor);
+        if (produce->memory_until_us == 0) {
+            produce->memory_until_us = now_us + MEMORY_WAIT_US_MAX;
+        }
+        if (now_us < produce->memory_until_us) {
+            return PART_WAITS;
+        }
+        part_refuse(part, KAFKA_REQUEST_TIMED_OUT, "no memory to decompress the batch");
+        produce->memory_bytes = 0;
+        return PART_DONE;
     }
     validation_give_memory(&produce->validation, produce->memory, produce->memory_bytes);
     return PART_MORE;

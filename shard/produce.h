@@ -62,7 +62,8 @@ struct produce {
 
     /* checking: one part at a time */
     struct op step;
-    struct timer wait; /* for memory */
+    struct timer wait;        /* for memory, ... */
+    uint64_t memory_until_us; /* ... by all parts of the request no longer than this; 0: not yet */
     uint32_t at;
     int32_t at_topic, at_partition;
     enum part_state {

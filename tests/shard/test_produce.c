@@ -1,5 +1,6 @@
 #include "shard/produce.h"
 
+#include "tests/log/kafka_bytes.h"
 #include "tests/shard/broker_fixture.h"
 
 /* One batch for one partition, and the answer. */
@@ -237,6 +238,40 @@ Test(produce, recompresses_where_the_topic_says_so)
         cr_assert_eq(produce(&client, 9, codecs[i], batch, bytes).base_offset, 100);
     }
     free(batch);
+    client_close(&client);
+    rig_free(rig);
+}
+
+Test(produce, does_not_wait_for_memory_that_its_own_batches_hold)
+{
+    enum { PARTS = 2000 };
+    struct rig *rig = rig_new(1, NULL);
+    struct client client;
+    client_open(&client, rig);
+    struct create_topics_request_config config[2] = {
+        {.name = view_of_text("compression.type"), .value = view_of_text("zstd")},
+        {.name = view_of_text("message.timestamp.before.max.ms"),
+         .value = view_of_text("9223372036854775807")}};
+    client_create(&client, "t", 1, config, 2);
+    struct produce_request_partition *partitions = calloc(PARTS, sizeof *partitions);
+    for (uint32_t i = 0; i < PARTS; i++) {
+        partitions[i].records =
+            (struct codec_records){.data = kafka_batch_gzip, .bytes = sizeof kafka_batch_gzip};
+    }
+    partitions[PARTS - 1].records = (struct codec_records){
+        .data = kafka_batch_zstd, .bytes = sizeof kafka_batch_zstd}; /* takes more to inflate */
+    struct produce_request_topic topic = {
+        .name = view_of_text("t"), .partition_data = partitions, .partition_data_count = PARTS};
+    struct produce_request request = {
+        .transactional_id = VIEW_NULL, .acks = -1, .topic_data = &topic, .topic_data_count = 1};
+    produce_request_encode(&request, client_begin(&client, API_PRODUCE, 9), 9);
+    struct cursor body = client_call(&client);
+    struct produce_response response;
+    cr_assert(produce_response_decode(&response, &body, 9, &client.arena));
+    const struct produce_response_partition *rows = response.responses[0].partition_responses;
+    cr_assert_eq(rows[0].error_code, KAFKA_NONE);
+    cr_assert_eq(rows[PARTS - 1].error_code, KAFKA_REQUEST_TIMED_OUT);
+    free(partitions);
     client_close(&client);
     rig_free(rig);
 }
