@@ -142,7 +142,8 @@ const char *book_tell(struct book *book, uint32_t id, int64_t base_offset)
 void book_read_start(struct book_reader *reader, struct book *book, struct book_line *line,
                      bool watches)
 {
-    *reader = (struct book_reader){.book = book, .line = line, .watches = watches};
+    *reader = (struct book_reader){
+        .book = book, .line = line, .watches = watches, .seen_before = line->seen_count};
 }
 
 /* But for what the log writes into it: base offset and leader epoch. */
@@ -228,7 +229,7 @@ const char *book_read(struct book_reader *reader, const uint8_t *bytes, size_t c
 
 const char *book_read_end(struct book_reader *reader)
 {
-    if (reader->count < reader->line->seen_count) {
+    if (reader->count < reader->seen_before) {
         return "a batch is gone that somebody has read";
     }
     uint32_t told = 0;

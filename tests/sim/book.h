@@ -95,10 +95,11 @@ const char *book_tell(struct book *book, uint32_t batch, int64_t base_offset);
 struct book_reader {
     struct book *book;
     struct book_line *line;
-    int64_t offset;      /* the next one */
-    uint32_t count;      /* batches so far */
-    bool watches;        /* a consumer: what it reads, it has seen */
-    uint32_t told_found; /* acknowledged batches, each where it was told to be */
+    int64_t offset;       /* the next one */
+    uint32_t count;       /* batches so far */
+    bool watches;         /* a consumer: what it reads, it has seen */
+    uint32_t seen_before; /* with acks=0 more may come while it reads */
+    uint32_t told_found;  /* acknowledged batches, each where it was told to be */
     uint32_t next[BOOK_WRITERS_MAX];
 };
 
