@@ -23,8 +23,8 @@ enum {
     CONSUMERS_MAX = 4,
     VISITORS_MAX = 3,
     LIVES_MAX = 3,
+    DROPS_MAX = 12,
     LIFE_STEPS_MAX = 1 << 23,
-    CORE_MEMORY_BYTES = 64 << 20,
     QUIET_US_MAX = 300 * 1000 * 1000, /* after the last batch; far less than a fetch would wait */
     LEAVE_US = 5 * 1000 * 1000, /* and connections.max.idle.ms: then all connections are gone */
     STOP_US_MAX = 20 * 1000 * 1000,
@@ -43,6 +43,7 @@ struct scene {
     char texts[4][24]; /* topic defaults */
     struct world world;
     struct sim_random random; /* of images: what they draw disturbs nothing */
+    uint64_t memory_bytes;    /* of a core */
     uint32_t rate;
     struct sender senders[SENDERS_MAX];
     struct consumer consumers[CONSUMERS_MAX];
@@ -60,7 +61,7 @@ static bool host_start(struct scene *scene, struct host *host, uint32_t cores, c
     struct broker_options options = scene->options;
     struct op op = {0};
     options.journal_bytes *= cores; /* each has its part */
-    computer_start(computer, cores, CORE_MEMORY_BYTES);
+    computer_start(computer, cores, scene->memory_bytes);
     computer_enter(computer);
     int error = broker_init(&host->broker, &options, computer->peers, cores);
     bool ended = false;
@@ -262,25 +263,48 @@ static bool clients_leave(struct scene *scene)
                           1u << BUDGET_FRAMES | 1u << BUDGET_RESERVE | 1u << BUDGET_REPLIES);
 }
 
+/* Until nobody has anything left to do, or for so many steps. False: the proof has failed. */
+static bool traffic_run(struct scene *scene, uint64_t steps_max, bool *over)
+{
+    struct sim *sim = &scene->host.computer.sim;
+    scene->silent_us = 0;
+    *over = sim_run(sim, life_is_over, scene, steps_max);
+    return !scene->proof->failed &&
+           (!sim->complaint || proof_fail(scene->proof, "%s", sim->complaint));
+}
+
+/* One batch at a time, into a silence in which consumers wait: each of them must wake them. */
+static bool trickle(struct scene *scene)
+{
+    struct sim_random *dice = &scene->world.dice;
+    bool over = true;
+    for (uint64_t drops = sim_below(dice, DROPS_MAX + 1); over && drops > 0; drops--) {
+        sender_start(&scene->senders[sim_below(dice, scene->senders_count)], 1);
+        if (!traffic_run(scene, LIFE_STEPS_MAX, &over)) {
+            return false;
+        }
+    }
+    return over || proof_fail(scene->proof, "a single batch does not come to its end");
+}
+
 /* To the end of what was drawn for it, or to the middle. False: the proof has failed. */
 static bool life_run(struct scene *scene, bool early)
 {
-    struct sim *sim = &scene->host.computer.sim;
-    uint64_t steps_max =
-        early ? sim_between(&scene->world.dice, 100, 20000) : (uint64_t)LIFE_STEPS_MAX;
-    scene->silent_us = 0;
-    bool over = sim_run(sim, life_is_over, scene, steps_max);
-    if (scene->proof->failed) {
+    struct sim_random *dice = &scene->world.dice;
+    bool over;
+    if (!traffic_run(scene, early ? sim_between(dice, 100, 20000) : LIFE_STEPS_MAX, &over)) {
         return false;
     }
-    if (sim->complaint || (!over && !early)) {
-        return proof_fail(scene->proof, "a life does not end: %s",
-                          sim->complaint ? sim->complaint : "it stands still");
+    if (early) {
+        return true;
     }
-    return !over || early ||
-           (audit(scene->proof, &scene->host.computer, &scene->world.book, &scene->world.dice,
-                  "at the end of a life") &&
-            clients_leave(scene));
+    if (!over) {
+        return proof_fail(scene->proof, "a life does not end");
+    }
+    return trickle(scene) &&
+           audit(scene->proof, &scene->host.computer, &scene->world.book, dice,
+                 "at the end of a life") &&
+           clients_leave(scene);
 }
 
 static bool life_play(struct scene *scene, bool last)
@@ -306,6 +330,11 @@ static void setting(struct scene *scene, const char *assignment)
     char why[256];
     bool good = config_override(&scene->config, assignment, why, sizeof why);
     assert(good);
+}
+
+static uint32_t least(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
 }
 
 /* As main.c does it, and then so small that everything rolls, fills and is used again soon. */
@@ -336,7 +365,10 @@ static void options_draw(struct scene *scene)
     for (uint32_t i = 0; i < sizeof ids / sizeof ids[0]; i++) {
         scene->options.settings.topic_defaults[ids[i]] = scene->texts[i];
     }
-    scene->world.batch_bytes_max = segment_bytes - 1024 < 200000 ? segment_bytes - 1024 : 200000;
+    /* A request of one batch for each partition must find room, however little memory there is. */
+    scene->memory_bytes = UINT64_C(8) << (20 + sim_below(dice, 4));
+    uint32_t batch_bytes = (uint32_t)(scene->memory_bytes >> 9);
+    scene->world.batch_bytes_max = least(batch_bytes, segment_bytes - 1024);
 }
 
 static void world_draw(struct scene *scene)
