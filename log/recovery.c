@@ -442,6 +442,17 @@ static bool ends_with(const char *text, const char *end)
     return bytes >= end_bytes && strcmp(text + bytes - end_bytes, end) == 0;
 }
 
+/* Each store makes its own; those of cores that are no more would stay for ever. */
+static int remove_ballast(struct recovering *at, const char *name)
+{
+    char path[PATH_BYTES_MAX];
+    if (strncmp(name, "odradek-", 8) != 0 || !ends_with(name, ".ballast")) {
+        return 0;
+    }
+    int error = path_of(path, at->recovery->options.directory, name);
+    return error ? error : files_unlink(at->files, path);
+}
+
 /* Directories that no STATE knows: of a removal that was interrupted, or of a log whose first
  * append never became durable. Anything with records in it is left alone. */
 static int remove_strays(struct recovering *at)
@@ -449,8 +460,11 @@ static int remove_strays(struct recovering *at)
     int error = 0;
     for (int64_t i = 0; i < at->entries_count && !error; i++) {
         const char *name = at->entries[i].name;
-        if (!at->entries[i].is_directory || strncmp(name, "__cluster_metadata-", 19) == 0 ||
-            state_named(at, name)) {
+        if (!at->entries[i].is_directory) {
+            error = remove_ballast(at, name);
+            continue;
+        }
+        if (strncmp(name, "__cluster_metadata-", 19) == 0 || state_named(at, name)) {
             continue;
         }
         if (ends_with(name, "-delete")) {

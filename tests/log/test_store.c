@@ -315,6 +315,23 @@ Test(store, goes_on_after_a_clean_stop)
     goes_on_after(place_stop);
 }
 
+Test(store, leaves_no_ballast_of_cores_that_are_no_more)
+{
+    static struct place place;
+    char path[128];
+    place_init(&place);
+    place_start(&place);
+    place_kill(&place);
+    snprintf(path, sizeof(path), "%s/odradek-7.ballast", place.directory);
+    FILE *file = fopen(path, "w");
+    cr_assert_not_null(file);
+    fclose(file);
+    place_start(&place);
+    cr_assert_neq(access(path, F_OK), 0);
+    place_stop(&place);
+    place_deinit(&place);
+}
+
 Test(store, goes_on_after_a_kill)
 {
     goes_on_after(place_kill);
