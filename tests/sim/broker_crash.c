@@ -307,19 +307,39 @@ static bool life_run(struct scene *scene, bool early)
            clients_leave(scene);
 }
 
+/* From some operation on: one of a kind fails, or all. */
+static void trouble_begin(struct scene *scene)
+{
+    struct sim_random *dice = &scene->world.dice;
+    enum sim_failing failing = sim_chance(dice, 60) ? SIM_FAILING_WRITE : SIM_FAILING_FLUSH;
+    struct sim_node *node = scene->host.computer.node;
+    node->failings[failing].after = sim_between(dice, 1, 100);
+    node->failings[failing].count = sim_chance(dice, 50) ? 1 : UINT64_MAX;
+    node->failings[failing].error = -EIO;
+    scene->world.trouble = true; /* until the next life: refusals may still be on their way */
+}
+
 static bool life_play(struct scene *scene, bool last)
 {
     struct sim_random *dice = &scene->world.dice;
     uint32_t cores = (uint32_t)sim_between(dice, 1, COMPUTER_CORES_MAX);
     bool early = !last && sim_chance(dice, 60);
     clients_start(scene); /* before there is anybody to connect to */
-    if (!host_start(scene, &scene->host, cores, "start") || !life_run(scene, early)) {
+    if (!host_start(scene, &scene->host, cores, "start")) {
         return false;
     }
-    if (sim_chance(dice, 40) && !host_stop(scene, &scene->host)) {
+    scene->world.trouble = false;
+    if (early && sim_chance(dice, 20)) {
+        trouble_begin(scene);
+    }
+    if (!life_run(scene, early)) {
+        return false;
+    }
+    if (!scene->world.trouble && sim_chance(dice, 40) && !host_stop(scene, &scene->host)) {
         return false;
     }
     computer_cut(&scene->host.computer, cut_draw(dice));
+    memset(scene->host.computer.node->failings, 0, sizeof scene->host.computer.node->failings);
     return !scene->proof->failed;
 }
 

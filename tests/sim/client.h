@@ -25,6 +25,7 @@ struct world { /* what the clients of one scene share */
     struct computer *computer;
     struct book book;
     struct sim_random dice;
+    bool trouble; /* the disk fails: anything may be refused, and nothing may be lost */
     uint32_t pause_us_max;
     uint32_t batch_bytes_max;
     uint32_t hang_up_permille; /* after so many requests */

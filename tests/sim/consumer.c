@@ -142,6 +142,9 @@ static void part_fetched(struct consumer *consumer, struct consumer_part *part,
         consumer->asks = true;
         return;
     }
+    if (error != KAFKA_NONE && client->world->trouble) {
+        return;
+    }
     if (error != KAFKA_NONE) {
         client_fail(client, "%s-%d at %ld: error %d", topic->name, part->reader.line->index,
                     (long)offset, error);

@@ -20,12 +20,13 @@ static void sender_identified(struct dialogue *dialogue, struct cursor *body, in
     if (!CLIENT_DECODE(client, init_producer_id, &response, body, version)) {
         return;
     }
-    if (response.error_code != 0 || response.producer_id < 0) {
+    if (response.error_code == KAFKA_NONE && response.producer_id >= 0) {
+        sender->id = response.producer_id;
+        sender->epoch = response.producer_epoch;
+    } else if (!client->world->trouble) {
         client_fail(client, "InitProducerId: error %d", response.error_code);
         return;
     }
-    sender->id = response.producer_id;
-    sender->epoch = response.producer_epoch;
     sender->waits = false;
     client_pause(client);
 }
@@ -78,7 +79,7 @@ static void sender_informed(struct dialogue *dialogue, struct cursor *body, int1
             topic_adopt(sender, book_topic(&client->world->book, found->name, &found->topic_id,
                                            (uint32_t)found->partitions_count));
         } else if (found->error_code == KAFKA_UNKNOWN_TOPIC_OR_PARTITION ||
-                   found->error_code == KAFKA_LEADER_NOT_AVAILABLE) {
+                   found->error_code == KAFKA_LEADER_NOT_AVAILABLE || client->world->trouble) {
             all = false;
         } else {
             client_fail(client, "Metadata: error %d", found->error_code);
@@ -235,7 +236,7 @@ static void batch_refused(struct sender *sender, struct sender_stream *stream, u
     bool follows = error == KAFKA_OUT_OF_ORDER_SEQUENCE_NUMBER && stream->halted;
     if (gone && stream->line->topic->state != BOOK_LIVE) {
         sender->asks = true;
-    } else if (!follows) {
+    } else if (!follows && !client->world->trouble) {
         client_fail(client, "%s-%d, batch %u: error %d", stream->line->topic->name,
                     stream->line->index, batch, error);
     }
