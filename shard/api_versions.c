@@ -73,7 +73,7 @@ void api_versions_start(struct request *request)
     reply(request, legal ? KAFKA_NONE : KAFKA_INVALID_REQUEST);
 }
 
-/* A version above ours was asked for, and the body was not looked at: the answer has the oldest
+/* A version that is not ours was asked for, and the body was not looked at: the answer has the oldest
  * form and names only the versions of this API, so that the client can ask again. */
 void api_versions_start_unsupported(struct request *request)
 {

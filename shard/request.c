@@ -66,8 +66,7 @@ static const char *request_read_header(struct request *request)
         return "an unknown API was asked for";
     }
     request->is_supported = api_has_version(api, request->version);
-    if (!request->is_supported &&
-        (api->key != API_API_VERSIONS || request->version < api->version_min)) {
+    if (!request->is_supported && api->key != API_API_VERSIONS) {
         return "an unknown version of an API was asked for";
     }
     request->correlation_id = cursor_int32(&peek);
