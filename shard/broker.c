@@ -26,12 +26,13 @@ static void start_recovered(struct op *op);  /* the segments hold all that was a
 static void start_controlled(struct op *op); /* all cores have the image */
 static void core_open(struct op *op);        /* each core: its store */
 static void core_opened(struct op *op);
-static void core_home(struct op *op);        /* core 0: when the last is home, cores_then */
-static void start_opened(struct op *op);     /* every log has a durable STATE */
-static void start_finished(struct op *op);   /* the old journals are void */
-static void core_adopt(struct op *op);       /* each core: its logs become partitions */
-static void core_log_dropped(struct op *op); /* one that no topic has any more */
-static void start_adopted(struct op *op);    /* serve */
+static void core_told_offline(struct op *op); /* the directory has failed, on another core */
+static void core_home(struct op *op);         /* core 0: when the last is home, cores_then */
+static void start_opened(struct op *op);      /* every log has a durable STATE */
+static void start_finished(struct op *op);    /* the old journals are void */
+static void core_adopt(struct op *op);        /* each core: its logs become partitions */
+static void core_log_dropped(struct op *op);  /* one that no topic has any more */
+static void start_adopted(struct op *op);     /* serve */
 /*
  * The stop, downwards:
  */
@@ -67,6 +68,13 @@ int broker_init(struct broker *broker, const struct broker_options *options,
         shard->settings = &broker->options.settings;
         broker->cores[i] = (struct broker_core){.broker = broker, .shard = shard};
     }
+    for (uint32_t i = 0; i < count; i++) {
+        broker->cores[i].offline = calloc(count, sizeof *broker->cores[i].offline);
+        if (!broker->cores[i].offline) {
+            broker_deinit(broker);
+            return -ENOMEM;
+        }
+    }
     return 0;
 }
 
@@ -75,6 +83,7 @@ void broker_deinit(struct broker *broker)
     for (uint32_t i = 0; broker->cores && i < broker->count; i++) {
         free(broker->cores[i].states);
         free(broker->cores[i].stopped);
+        free(broker->cores[i].offline);
         sessions_deinit(&broker->shards[i]);
         partitions_deinit(&broker->shards[i]);
     }
@@ -135,6 +144,34 @@ static void core_home(struct op *op)
     if (--broker->cores_out == 0) {
         broker->step.result = broker->error;
         reactor_ready(broker_reactor(broker), &broker->step, broker->cores_then);
+    }
+}
+
+/* -- a failed directory ---------------------------------------------------------------------------- */
+
+/* All cores stop writing. Else a topic could be deleted whose drop one core cannot write down any
+ * more, and be made again, in the same folder, on a core that still writes. */
+static void core_failed(void *context, int error)
+{
+    struct broker_core *core = context;
+    struct broker *broker = core->broker;
+    for (uint32_t i = 0; i < broker->count; i++) {
+        if (&broker->cores[i] != core) {
+            struct broker_news *news = &core->offline[i];
+            news->core = &broker->cores[i];
+            news->op.result = error;
+            shard_run(core->shard, news->core->shard, &news->op, core_told_offline);
+        }
+    }
+}
+
+static void core_told_offline(struct op *op)
+{
+    struct broker_core *core = container_of(op, struct broker_news, op)->core;
+    struct store *store = &core->shard->store;
+    core->is_offline = true; /* if its store is still opening, it fails when it is open */
+    if (core->is_open && store->step != STORE_CLOSED) {
+        store_fail(store, (int)op->result);
     }
 }
 
@@ -223,7 +260,7 @@ static void start_controlled(struct op *op)
     }
 }
 
-static struct store_options store_options_of(const struct broker *broker, uint32_t core)
+static struct store_options store_options_of(struct broker *broker, uint32_t core)
 {
     uint64_t journal_bytes = broker->options.journal_bytes / broker->count;
     uint64_t pinned_max = broker->shards[core].reactor->slabs.budgets[BUDGET_TAIL].bytes_max;
@@ -244,7 +281,9 @@ static struct store_options store_options_of(const struct broker *broker, uint32
                                   .salt = broker->recovery.salt,
                                   .journal_bytes = journal_bytes,
                                   .journal_file_bytes = (uint32_t)file_bytes,
-                                  .fetch_read_bytes = READ_PIECE_BYTES};
+                                  .fetch_read_bytes = READ_PIECE_BYTES,
+                                  .failed = core_failed,
+                                  .context = &broker->cores[core]};
 }
 
 static void core_open(struct op *op)
@@ -263,7 +302,11 @@ static void core_open(struct op *op)
 static void core_opened(struct op *op)
 {
     struct broker_core *core = core_of(op);
+    core->is_open = op->result >= 0;
     core->next_log = core->shard->store.logs;
+    if (core->is_open && core->is_offline) {
+        store_fail(&core->shard->store, -EIO);
+    }
     core_done(core, op->result < 0 ? op->result : 0);
 }
 

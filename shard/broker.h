@@ -16,12 +16,20 @@
 #include "shard/control.h"
 #include "shard/settings.h"
 
+struct broker_news { /* the directory has failed on some core */
+    struct op op;    /* result: -errno */
+    struct broker_core *core;
+};
+
 struct broker_core { /* what a step on one core needs, and brings home */
     struct op op;
     struct broker *broker;
     struct shard *shard;
     struct log_state **states; /* of the logs that it shall own */
     uint32_t states_count;
+    bool is_open;                   /* its store */
+    bool is_offline;                /* told so by another core */
+    struct broker_news *offline;    /* [count]: to each core, at most once */
     struct log *next_log;           /* to be adopted as a partition */
     struct clean_stop_log *stopped; /* [stopped_count] */
     uint32_t stopped_count;
