@@ -386,7 +386,7 @@ static void options_draw(struct scene *scene)
         scene->options.settings.topic_defaults[ids[i]] = scene->texts[i];
     }
     /* A request of one batch for each partition must find room, however little memory there is. */
-    scene->memory_bytes = UINT64_C(8) << (20 + sim_below(dice, 4));
+    scene->memory_bytes = UINT64_C(4) << (20 + sim_below(dice, 4));
     uint32_t batch_bytes = (uint32_t)(scene->memory_bytes >> 9);
     scene->world.batch_bytes_max = least(batch_bytes, segment_bytes - 1024);
 }
