@@ -544,6 +544,15 @@ static void drop_arrived(struct op *op)
 static void drop_returned(struct op *op)
 {
     struct control *control = container_of(op, struct control_message, op)->control;
+    if (op->result < 0) { /* the topic is gone all the same; its files are not, or not all */
+        char id[UUID_TEXT_BYTES + 1];
+        uuid_to_text(&control->dropping[control->dropping_at], id);
+        report(control->shard->reactor->reports, REPORT_ERROR,
+               reactor_wall_ms(control->shard->reactor), "delete",
+               "the files of the deleted topic %s could not be removed: error %d. Stop the broker "
+               "and remove them before a topic of that name is made again.",
+               id, (int)-op->result);
+    }
     if (--control->replies_out == 0) {
         control->dropping_at++;
         round_drop(control);
