@@ -229,8 +229,13 @@ static int64_t load_batches(struct metadata_load *load, struct files *files)
     if (good < bytes) {
         error = files_truncate(files, log->fd, (uint64_t)good);
     }
-    /* what is applied from now on must not be lost after all */
-    return error ? error : files_flush(files, log->fd);
+    /*
+     * What is applied from now on must not be lost after all. Flushing alone may not do it: after a
+     * flush that failed the kernel holds as clean what never reached the disk, and the process that
+     * was told so is gone. Written again, it is dirty again.
+     */
+    int64_t written = error ? error : files_write(files, log->fd, load->batches, (size_t)good, 0);
+    return written < 0 ? written : files_flush(files, log->fd);
 }
 
 static int64_t load_run(struct job *job, struct files *files)
