@@ -61,6 +61,7 @@ enum sim_failing { /* which operations to let fail */
                    SIM_FAILING_READ,
                    SIM_FAILING_WRITE,
                    SIM_FAILING_FLUSH,
+                   SIM_FAILING_REMOVE, /* of files and directories */
                    SIM_FAILINGS
 };
 

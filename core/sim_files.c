@@ -251,6 +251,14 @@ static int64_t call_flush_directory(struct sim_node *node, const struct call *ca
     return 0;
 }
 
+static int64_t call_remove(struct sim_node *node, const struct call *call)
+{
+    if (sim_fails(node, SIM_FAILING_REMOVE)) {
+        return node->failings[SIM_FAILING_REMOVE].error;
+    }
+    return sim_disk_remove(node->disk, call->path, call->kind == CALL_REMOVE_DIRECTORY);
+}
+
 static int64_t call_list(struct sim_node *node, struct call *call)
 {
     struct sim_inode *inode;
@@ -322,11 +330,10 @@ static int64_t call_do(struct sim_node *node, struct call *call)
     case CALL_RENAME:
         return sim_disk_rename(disk, call->path, call->path_to);
     case CALL_UNLINK:
-        return sim_disk_remove(disk, call->path, false);
+    case CALL_REMOVE_DIRECTORY:
+        return call_remove(node, call);
     case CALL_MAKE_DIRECTORY:
         return sim_disk_make_directory(disk, call->path);
-    case CALL_REMOVE_DIRECTORY:
-        return sim_disk_remove(disk, call->path, true);
     case CALL_FLUSH_DIRECTORY:
         return call_flush_directory(node, call);
     case CALL_LIST:

@@ -206,6 +206,7 @@ static enum admission make_segment(struct log *log, struct log_append *append)
         .segment = active,
         .place = {.directory = store->options.directory, .name = log->name},
         .has_directory = log->has_directory,
+        .log_id = log->id,
         .base_offset = active->base_offset,
         .bytes = (uint32_t)(bytes < bytes_max ? bytes : bytes_max),
         .bytes_min = (uint32_t)needed,

@@ -446,6 +446,7 @@ static void drop_go_on(struct log *log)
         .job.run = remove_job_run,
         .log = log,
         .place = {.directory = store->options.directory, .name = log->name},
+        .log_id = log->id,
     };
     log->busy++;
     reactor_job(store->reactor, &job->job, drop_removed);

@@ -1,7 +1,6 @@
 /* log_files -- the jobs. They touch nothing but their own struct, `files`, and what its place names. */
 #include "log/log_files.h"
 
-#include "core/uuid.h"
 #include "log/batch.h"
 #include "log/log.h"
 #include "log/store.h"
@@ -152,27 +151,11 @@ int64_t load_job_run(struct job *job, struct files *files)
     return content_read(files, &load->place, &load->content);
 }
 
-/* "00000000000000005000.log" */
-static bool base_of(const char *name, const char *suffix, int64_t *base_offset)
-{
-    uint64_t base = 0;
-    for (int i = 0; i < 20; i++) {
-        if (name[i] < '0' || name[i] > '9') {
-            return false;
-        }
-        base = base * 10 + (uint64_t)(name[i] - '0');
-    }
-    *base_offset = (int64_t)base;
-    return strcmp(name + 20, suffix) == 0 && *base_offset >= 0;
-}
-
 int64_t list_job_run(struct job *job, struct files *files)
 {
     struct list_job *list = container_of(job, struct list_job, job);
-    char path[SEGMENT_PATH_BYTES];
-    place_path(path, &list->place, "");
     struct files_entry *entries = NULL;
-    int64_t count = files_list(files, path, &entries);
+    int64_t count = directory_list(files, &list->place, &entries);
     if (count == -ENOENT && list->active.end == 0) {
         return 0; /* nothing was ever appended */
     }
@@ -185,8 +168,8 @@ int64_t list_job_run(struct job *job, struct files *files)
         return -ENOMEM;
     }
     for (int64_t i = 0; i < count; i++) { /* in name order, so by offset */
-        int64_t base;
-        if (base_of(entries[i].name, ".log", &base) && base < list->active.base_offset) {
+        int64_t base = directory_base_of(entries[i].name, "log");
+        if (base >= 0 && base < list->active.base_offset) {
             list->sealed[list->sealed_count++] =
                 (struct listed_segment){.base_offset = base, .file_bytes = entries[i].bytes};
         }
@@ -197,35 +180,6 @@ int64_t list_job_run(struct job *job, struct files *files)
 }
 
 /* -- making ------------------------------------------------------------------------------------ */
-
-static int small_file_write(struct files *files, const char *path, const void *bytes, size_t count)
-{
-    int fd = files_open(files, path, FILES_CREATE | FILES_TRUNCATE);
-    if (fd < 0) {
-        return fd;
-    }
-    int64_t result = files_write(files, fd, bytes, count, 0);
-    files_close(files, fd);
-    return result < 0 ? (int)result : 0;
-}
-
-static int directory_make(struct files *files, const struct make_job *make)
-{
-    char path[SEGMENT_PATH_BYTES];
-    place_path(path, &make->place, "");
-    int result = files_make_directory(files, path);
-    if (result < 0 && result != -EEXIST) {
-        return result;
-    }
-    struct uuid topic_id;
-    char id[UUID_TEXT_BYTES + 1];
-    memcpy(topic_id.bytes, make->topic_id, sizeof(topic_id.bytes));
-    uuid_to_text(&topic_id, id);
-    char text[64];
-    int bytes = snprintf(text, sizeof(text), "version: 0\ntopic_id: %s", id);
-    place_path(path, &make->place, "partition.metadata");
-    return small_file_write(files, path, text, (size_t)bytes);
-}
 
 /* As much as was asked for; on a nearly full disk, what is needed now. */
 static int extent_allocate(struct files *files, int fd, uint32_t position, uint32_t *bytes,
@@ -243,19 +197,20 @@ int64_t make_job_run(struct job *job, struct files *files)
 {
     struct make_job *make = container_of(job, struct make_job, job);
     char path[SEGMENT_PATH_BYTES];
-    int result = make->has_directory ? 0 : directory_make(files, make);
+    int result =
+        make->has_directory ? 0 : directory_make(files, &make->place, make->topic_id, make->log_id);
     if (result < 0) {
         return result;
     }
     if (make->snapshot) {
         segment_path(path, make->place.directory, make->place.name, make->base_offset, "snapshot");
-        result = small_file_write(files, path, make->snapshot, make->snapshot_bytes);
+        result = directory_write_file(files, path, make->snapshot, make->snapshot_bytes);
         if (result < 0) {
             return result;
         }
     }
     segment_path(path, make->place.directory, make->place.name, make->base_offset, "log");
-    int fd = files_open(files, path, FILES_CREATE | FILES_DIRECT);
+    int fd = files_open(files, path, FILES_CREATE | FILES_DIRECT | FILES_TRUNCATE);
     if (fd < 0) {
         return fd;
     }
@@ -303,24 +258,14 @@ int64_t close_job_run(struct job *job, struct files *files)
 int64_t remove_job_run(struct job *job, struct files *files)
 {
     struct remove_job *remove = container_of(job, struct remove_job, job);
-    char path[SEGMENT_PATH_BYTES];
-    place_path(path, &remove->place, "");
-    struct files_entry *entries = NULL;
-    int64_t count = files_list(files, path, &entries);
-    if (count == -ENOENT) {
-        return 0;
+    char retired[LOG_NAME_BYTES_MAX + 1];
+    int result = directory_retire(files, &remove->place, remove->log_id, retired);
+    if (result < 0) {
+        return result == -ENOENT ? 0 : result;
     }
-    int result = count < 0 ? (int)count : 0;
-    for (int64_t i = 0; i < count && result >= 0; i++) {
-        place_path(path, &remove->place, entries[i].name);
-        result = files_unlink(files, path);
-    }
-    free(entries);
-    if (result >= 0) {
-        place_path(path, &remove->place, "");
-        result = files_remove_directory(files, path);
-    }
-    return result < 0 ? result : files_flush_directory(files, remove->place.directory);
+    struct log_place place = {.directory = remove->place.directory, .name = retired};
+    result = directory_remove(files, &place);
+    return result < 0 ? result : files_flush_directory(files, place.directory);
 }
 
 /* -- indexes ----------------------------------------------------------------------------------- */
@@ -491,15 +436,14 @@ static int stray_snapshots_remove(struct files *files, const struct log_place *p
 {
     char path[SEGMENT_PATH_BYTES];
     struct files_entry *entries = NULL;
-    place_path(path, place, "");
-    int64_t count = files_list(files, path, &entries);
+    int64_t count = directory_list(files, place, &entries);
     int result = count < 0 ? (int)count : 0;
-    int64_t base, segment_base = -1;
+    int64_t segment_base = -1;
     for (int64_t i = 0; i < count && result >= 0; i++) { /* a .log stands before its .snapshot */
-        if (base_of(entries[i].name, ".log", &base)) {
-            segment_base = base;
-        } else if (base_of(entries[i].name, ".snapshot", &base) && base != segment_base &&
-                   base != log_end) {
+        int64_t base = directory_base_of(entries[i].name, "snapshot");
+        if (directory_base_of(entries[i].name, "log") >= 0) {
+            segment_base = directory_base_of(entries[i].name, "log");
+        } else if (base >= 0 && base != segment_base && base != log_end) {
             place_path(path, place, entries[i].name);
             result = files_unlink(files, path);
         }
@@ -519,14 +463,14 @@ int64_t finish_job_run(struct job *job, struct files *files)
     }
     if (result >= 0) {
         segment_path(path, place->directory, place->name, finish->log_end, "snapshot");
-        result = small_file_write(files, path, finish->snapshot, finish->snapshot_bytes);
+        result = directory_write_file(files, path, finish->snapshot, finish->snapshot_bytes);
     }
     if (result >= 0) {
         result = stray_snapshots_remove(files, place, finish->log_end);
     }
     if (result >= 0) {
         place_path(path, place, "leader-epoch-checkpoint");
-        result = small_file_write(files, path, finish->epochs, finish->epochs_bytes);
+        result = directory_write_file(files, path, finish->epochs, finish->epochs_bytes);
     }
     return finish->index.is_full ? -ENOSPC : result;
 }

@@ -12,12 +12,8 @@
 #define LOG_LOG_FILES_H
 
 #include "core/reactor.h"
+#include "log/directory.h"
 #include "log/segment.h"
-
-struct log_place {         /* where a log's files are */
-    const char *directory; /* the store's */
-    const char *name;      /* the log's; neither changes while a job is out */
-};
 
 /* Indexes as they stand in their files, and how far the segment goes. */
 struct segment_content {
@@ -61,6 +57,7 @@ struct make_job {
     struct segment *segment;
     struct log_place place;
     bool has_directory;
+    uint64_t log_id;
     uint8_t topic_id[16];
     int64_t base_offset;
     uint32_t bytes, bytes_min; /* of the extent; the least that serves; out: what there is */
@@ -96,11 +93,13 @@ struct close_job {
 };
 int64_t close_job_run(struct job *job, struct files *files);
 
-/* The directory and all in it; durable. */
+/* The log's name is free again, durably, and its directory and all in it are removed. On failure
+ * it is as it was, or has a name of which the next start removes it. */
 struct remove_job {
     struct job job;
     struct log *log;
     struct log_place place;
+    uint64_t log_id;
 };
 int64_t remove_job_run(struct job *job, struct files *files);
 

@@ -39,6 +39,7 @@ void recovery_begin(struct recovery *recovery, struct reactor *reactor, op_fn *t
     recovery->journals = NULL;
     recovery->journals_count = 0;
     recovery->formatted = recovery->was_clean = false;
+    recovery->left_count = 0;
     reactor_entropy(reactor, recovery->entropy, sizeof(recovery->entropy));
     recovery->job.op.waits_for = "recovery";
     recovery->job.run = recovery_run;
@@ -419,6 +420,19 @@ static const struct log_state *state_named(const struct recovering *at, const ch
     return NULL;
 }
 
+/* A directory that no log has. It is no reason not to start that it cannot be removed: under its
+ * name no log looks for anything. */
+static void remove_directory(struct recovering *at, const char *name)
+{
+    struct log_place place = {at->recovery->options.directory, name};
+    at->restore.has_changed = true;
+    int error = directory_remove(at->files, &place);
+    if (error) {
+        at->recovery->left_count++;
+        at->recovery->left_error = error;
+    }
+}
+
 /* A dropped log's directory, unless another topic of that name has it by now. */
 static int finish_drop(struct recovering *at, const struct log_state *dropped)
 {
@@ -426,14 +440,23 @@ static int finish_drop(struct recovering *at, const struct log_state *dropped)
     if (!has_directory(at, dropped->name)) {
         return 0;
     }
-    int error = restore_read_topic_id(&at->restore, dropped->name, topic_id);
+    struct log_place place = {at->recovery->options.directory, dropped->name};
+    int error = directory_read_topic_id(at->files, &place, topic_id);
     bool is_its_own = error == 0 && memcmp(topic_id, dropped->topic_id, sizeof(topic_id)) == 0;
     const struct log_state *heir = state_named(at, dropped->name);
     if (heir && (!is_its_own || memcmp(heir->topic_id, topic_id, sizeof(topic_id)) == 0)) {
         return 0;
     }
-    return error && error != -ENOENT ? error
-                                     : restore_remove_directory(&at->restore, dropped->name);
+    if (error && error != -ENOENT) {
+        return error;
+    }
+    char retired[LOG_NAME_BYTES_MAX + 1];
+    at->restore.has_changed = true;
+    error = directory_retire(at->files, &place, dropped->log_id, retired);
+    if (!error) {
+        remove_directory(at, retired);
+    }
+    return error == -ENOENT ? 0 : error; /* restore_log has removed it for an heir */
 }
 
 static bool ends_with(const char *text, const char *end)
@@ -457,6 +480,7 @@ static int remove_ballast(struct recovering *at, const char *name)
  * append never became durable. Anything with records in it is left alone. */
 static int remove_strays(struct recovering *at)
 {
+    const char *directory = at->recovery->options.directory;
     int error = 0;
     for (int64_t i = 0; i < at->entries_count && !error; i++) {
         const char *name = at->entries[i].name;
@@ -467,12 +491,12 @@ static int remove_strays(struct recovering *at)
         if (strncmp(name, "__cluster_metadata-", 19) == 0 || state_named(at, name)) {
             continue;
         }
-        if (ends_with(name, "-delete")) {
-            error = restore_remove_directory(&at->restore, name);
+        if (directory_name_is_retired(name)) {
+            remove_directory(at, name);
         } else if (state_name_is_good(name)) {
-            int blank = restore_is_blank(&at->restore, name);
+            int blank = directory_is_blank(at->files, &(struct log_place){directory, name});
             if (blank == 1) {
-                error = restore_remove_directory(&at->restore, name);
+                remove_directory(at, name);
             }
             error = blank < 0 && blank != -ENOENT ? blank : error;
         }

@@ -34,6 +34,8 @@ struct recovery {
     uint64_t salt;
     char cluster_id[META_ID_BYTES];
     char directory_id[META_ID_BYTES];
+    uint32_t left_count;    /* directories of deleted topics that could not be removed */
+    int left_error;         /* ... why: the last one's -errno */
     int lock_fd;            /* holds the directory's lock while open; -1 after a failure */
     struct log_state *logs; /* not dropped ones, in name order; log_sequence is that of the STATE
                                that the log's store writes first */

@@ -2,7 +2,6 @@
 
 #include "core/big_endian.h"
 #include "core/cursor.h"
-#include "core/uuid.h"
 #include "log/offset_index.h"
 #include "log/record.h"
 #include "log/time_index.h"
@@ -16,9 +15,7 @@
 
 enum {
     PATH_BYTES = 4096,
-    METADATA_BYTES_MAX = 256,
     CONTROL_BATCH_BYTES_MAX = 4096, /* a marker's batch has about 80 */
-    SEGMENT_DIGITS = 20,
 };
 
 /* One log on its way. */
@@ -64,144 +61,23 @@ static int contradiction(const struct restoring *log, const char *what, uint64_t
 
 /* -- the directory ----------------------------------------------------------------------------- */
 
-int restore_read_topic_id(struct restore *restore, const char *name, uint8_t topic_id[16])
+static struct log_place place_of(const struct restoring *log)
 {
-    static const char key[] = "topic_id: ";
-    char path[PATH_BYTES], *text;
-    int error = path_of(path, restore, name, "partition.metadata");
-    if (error) {
-        return error;
-    }
-    int64_t bytes = files_read_whole(restore->files, path, METADATA_BYTES_MAX, &text);
-    if (bytes < 0) {
-        return bytes == -EFBIG ? -ENOENT : (int)bytes;
-    }
-    struct uuid uuid;
-    const char *at = strstr(text, key);
-    bool good = at && strlen(at) >= sizeof(key) - 1 + UUID_TEXT_BYTES &&
-                uuid_from_text(&uuid, view_of(at + sizeof(key) - 1, UUID_TEXT_BYTES));
-    free(text);
-    if (!good) {
-        return -ENOENT;
-    }
-    memcpy(topic_id, uuid.bytes, sizeof(uuid.bytes));
-    return 0;
+    return (struct log_place){.directory = log->restore->directory, .name = log->state->name};
 }
 
-static int write_topic_id(struct restoring *log)
-{
-    char path[PATH_BYTES], text[METADATA_BYTES_MAX], id[UUID_TEXT_BYTES + 1];
-    struct uuid uuid;
-    memcpy(uuid.bytes, log->state->topic_id, sizeof(uuid.bytes));
-    uuid_to_text(&uuid, id);
-    int bytes = snprintf(text, sizeof(text), "version: 0\ntopic_id: %s", id);
-    int error = path_of(path, log->restore, log->state->name, "partition.metadata");
-    return error ? error : files_replace_whole(log->restore->files, path, text, (size_t)bytes);
-}
-
-int restore_remove_directory(struct restore *restore, const char *name)
-{
-    char path[PATH_BYTES];
-    struct files_entry *entries = NULL;
-    int error = path_of(path, restore, name, "");
-    int64_t count = error ? error : files_list(restore->files, path, &entries);
-    if (count < 0) {
-        return count == -ENOENT ? 0 : (int)count;
-    }
-    restore->has_changed = true;
-    for (int64_t i = 0; i < count && !error; i++) {
-        error = path_of(path, restore, name, entries[i].name);
-        if (!error) {
-            error = files_unlink(restore->files, path);
-        }
-    }
-    free(entries);
-    if (!error) {
-        error = path_of(path, restore, name, "");
-    }
-    return error ? error : files_remove_directory(restore->files, path);
-}
-
-/* There, and of this topic: what another topic of the same name left is removed. */
+/* There, and of this topic. One that does not say whose it is was made before a power cut: what it
+ * has is what the journal has, or was settled. */
 static int make_directory(struct restoring *log, bool has_directory)
 {
-    struct restore *restore = log->restore;
+    const struct log_state *state = log->state;
+    struct files *files = log->restore->files;
+    struct log_place place = place_of(log);
     uint8_t found[16];
-    if (has_directory) {
-        int error = restore_read_topic_id(restore, log->state->name, found);
-        if (error && error != -ENOENT) {
-            return error;
-        }
-        if (!error && memcmp(found, log->state->topic_id, sizeof(found)) == 0) {
-            return 0;
-        }
-        if (!error) {
-            error = restore_remove_directory(restore, log->state->name);
-            if (error) {
-                return error;
-            }
-        }
+    if (has_directory && directory_read_topic_id(files, &place, found) == -ENOENT) {
+        return directory_write_topic_id(files, &place, state->topic_id);
     }
-    char path[PATH_BYTES];
-    int error = path_of(path, restore, log->state->name, "");
-    if (!error) {
-        error = files_make_directory(restore->files, path);
-    }
-    return error && error != -EEXIST ? error : write_topic_id(log);
-}
-
-/* NNNNNNNNNNNNNNNNNNNN.suffix: its base offset, or -1. */
-static int64_t base_of(const char *name, const char *suffix)
-{
-    if (strspn(name, "0123456789") != SEGMENT_DIGITS || name[SEGMENT_DIGITS] != '.' ||
-        (suffix && strcmp(name + SEGMENT_DIGITS + 1, suffix) != 0)) {
-        return -1;
-    }
-    errno = 0;
-    long long base = strtoll(name, NULL, 10);
-    return errno == 0 ? base : -1;
-}
-
-static int64_t list_directory(struct restore *restore, const char *name,
-                              struct files_entry **entries)
-{
-    char path[PATH_BYTES];
-    int error = path_of(path, restore, name, "");
-    return error ? error : files_list(restore->files, path, entries);
-}
-
-static int is_file_blank(struct restore *restore, const char *path)
-{
-    uint8_t header[BATCH_HEADER_BYTES] = {0};
-    static const uint8_t zeros[BATCH_HEADER_BYTES];
-    int fd = files_open(restore->files, path, FILES_READ);
-    if (fd < 0) {
-        return fd;
-    }
-    int64_t got = files_read(restore->files, fd, header, sizeof(header), 0);
-    files_close(restore->files, fd);
-    return got < 0 ? (int)got : memcmp(header, zeros, sizeof(header)) == 0;
-}
-
-int restore_is_blank(struct restore *restore, const char *name)
-{
-    struct files_entry *entries = NULL;
-    int64_t count = list_directory(restore, name, &entries);
-    if (count < 0) {
-        return (int)count;
-    }
-    int blank = 1;
-    for (int64_t i = 0; i < count && blank == 1; i++) {
-        char path[PATH_BYTES];
-        if (base_of(entries[i].name, "log") >= 0) {
-            int error = path_of(path, restore, name, entries[i].name);
-            blank = error ? error : is_file_blank(restore, path);
-        } else if (entries[i].is_directory) {
-            blank = 0;
-        }
-    }
-    free(entries);
-    return blank;
+    return directory_make(files, &place, state->topic_id, state->log_id);
 }
 
 /* -- one segment ------------------------------------------------------------------------------- */
@@ -710,7 +586,7 @@ static int64_t base_after(const struct restoring *log, const struct files_entry 
                           int64_t count, int64_t base)
 {
     for (int64_t i = 0; i < count; i++) { /* in name order, which is the order of bases */
-        int64_t other = base_of(entries[i].name, "log");
+        int64_t other = directory_base_of(entries[i].name, "log");
         if (other > base && other < log->state->segment_base) {
             return other;
         }
@@ -724,9 +600,9 @@ static int restore_listed(struct restoring *log, const struct files_entry *entri
     const struct log_state *state = log->state;
     int error = 0;
     for (int64_t i = 0; i < count && !error; i++) {
-        int64_t base = base_of(entries[i].name, NULL);
-        int64_t limit =
-            base_of(entries[i].name, "snapshot") >= 0 ? state->log_end : state->segment_base;
+        int64_t base = directory_base_of(entries[i].name, NULL);
+        int64_t limit = directory_base_of(entries[i].name, "snapshot") >= 0 ? state->log_end
+                                                                            : state->segment_base;
         if (base > limit) {
             char path[PATH_BYTES];
             error = path_of(path, log->restore, state->name, entries[i].name);
@@ -734,7 +610,7 @@ static int restore_listed(struct restoring *log, const struct files_entry *entri
                 error = files_unlink(log->restore->files, path);
                 log->restore->has_changed = true;
             }
-        } else if (base_of(entries[i].name, "log") >= 0 && base < state->segment_base &&
+        } else if (directory_base_of(entries[i].name, "log") >= 0 && base < state->segment_base &&
                    (base >= state->uncut_base || base >= laid_from)) {
             error =
                 restore_uncut(log, base, base_after(log, entries, count, base), base >= laid_from);
@@ -747,7 +623,8 @@ static int restore_listed(struct restoring *log, const struct files_entry *entri
 static int restore_others(struct restoring *log, int64_t laid_from)
 {
     struct files_entry *entries = NULL;
-    int64_t count = list_directory(log->restore, log->state->name, &entries);
+    struct log_place place = place_of(log);
+    int64_t count = directory_list(log->restore->files, &place, &entries);
     if (count < 0) {
         return (int)count;
     }

@@ -40,14 +40,4 @@ enum { RESTORE_PROBLEM_BYTES = 512 };
                               const struct replay_entry *entries, size_t entries_count,
                               bool has_directory);
 
-/* The directory of a partition, and all in it. */
-[[nodiscard]] int restore_remove_directory(struct restore *restore, const char *name);
-
-/* The topic id in the directory's partition.metadata. -ENOENT: it has none that can be read. */
-[[nodiscard]] int restore_read_topic_id(struct restore *restore, const char *name,
-                                        uint8_t topic_id[16]);
-
-/* 1: no segment in it begins with anything but zeros. 0: one does. Or -errno */
-[[nodiscard]] int restore_is_blank(struct restore *restore, const char *name);
-
 #endif

@@ -7,13 +7,12 @@
 #ifndef LOG_STATE_H
 #define LOG_STATE_H
 
+#include "log/directory.h"
 #include "log/epochs.h"
 #include "log/producers.h"
 
 #include <stdbool.h>
 #include <stdint.h>
-
-enum { LOG_NAME_BYTES_MAX = 255 };
 
 struct log_state {
     uint64_t log_id;       /* the entry's, as the next one: the payload does not repeat them */

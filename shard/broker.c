@@ -212,6 +212,13 @@ static void start_recovered(struct op *op)
         broker_done(broker, op->result);
         return;
     }
+    struct reactor *reactor = broker_reactor(broker);
+    if (recovery->left_count > 0) {
+        report(reactor->reports, REPORT_WARN, reactor_wall_ms(reactor), "delete",
+               "%u directories of deleted topics in %s cannot be removed: error %d. They are not "
+               "used; remove them (*-delete), or let the next start try again.",
+               recovery->left_count, broker->options.directory, -recovery->left_error);
+    }
     snprintf(settings->cluster_id, sizeof settings->cluster_id, "%s", recovery->cluster_id);
     struct uuid directory_id = {{0}};
     bool parsed = uuid_from_text(&directory_id, view_of_text(recovery->directory_id));
@@ -340,11 +347,19 @@ static void core_adopt(struct op *op)
 
 static void core_log_dropped(struct op *op)
 {
-    if (op->result < 0) {
-        core_done(core_of(op), op->result);
-    } else {
-        core_adopt(op); /* the next one */
+    struct broker_core *core = core_of(op);
+    struct reactor *reactor = core->shard->reactor;
+    if (op->result < 0 && core->shard->store.offline) {
+        core_done(core, op->result);
+        return;
     }
+    if (op->result < 0) {
+        report(reactor->reports, REPORT_WARN, reactor_wall_ms(reactor), "delete",
+               "the files of a deleted topic cannot be removed: error %d. They are not used; the "
+               "next start tries again.",
+               (int)-op->result);
+    }
+    core_adopt(op); /* the next one */
 }
 
 static void start_opened(struct op *op)

@@ -549,8 +549,8 @@ static void drop_returned(struct op *op)
         uuid_to_text(&control->dropping[control->dropping_at], id);
         report(control->shard->reactor->reports, REPORT_ERROR,
                reactor_wall_ms(control->shard->reactor), "delete",
-               "the files of the deleted topic %s could not be removed: error %d. Stop the broker "
-               "and remove them before a topic of that name is made again.",
+               "the files of the deleted topic %s could not be removed: error %d. They are not "
+               "used; the next start tries again.",
                id, (int)-op->result);
     }
     if (--control->replies_out == 0) {

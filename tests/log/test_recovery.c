@@ -440,6 +440,25 @@ Test(recovery, removes_segments_behind_the_active_one)
 
 /* -- directories ------------------------------------------------------------------------------- */
 
+static int64_t retire_orders(struct files *files, void *context)
+{
+    const struct keeper *keeper = context;
+    char retired[LOG_NAME_BYTES_MAX + 1];
+    return directory_retire(files, &(struct log_place){"/data", "orders-0"}, keeper->state.log_id,
+                            retired);
+}
+
+static int64_t count_retired(struct files *files, void *context)
+{
+    struct files_entry *entries;
+    int64_t count = files_list(files, "/data", &entries), retired = 0;
+    for (int64_t i = 0; i < count; i++) {
+        retired += directory_name_is_retired(entries[i].name);
+    }
+    free(entries);
+    return retired;
+}
+
 Test(recovery, finishes_a_drop)
 {
     struct keeper *keeper = keeper_with_batches(3);
@@ -449,6 +468,40 @@ Test(recovery, finishes_a_drop)
     keeper_recover(keeper);
     cr_assert_eq(keeper->recovery.logs_count, 0);
     cr_assert_not(exists(keeper, "/data/orders-0/00000000000000000000.log"));
+    keeper_free(keeper);
+}
+
+/* Between the rename and the removal. */
+Test(recovery, removes_what_was_retired_when_the_power_went)
+{
+    struct keeper *keeper = keeper_with_batches(3);
+    keeper->state.dropped = true;
+    keeper_append_state(keeper);
+    cr_assert_eq(world_run(&keeper->world, retire_orders, keeper), 0);
+    keeper_cut(keeper, SIM_CUT_POWER);
+    keeper_recover(keeper);
+    cr_assert_eq(keeper->recovery.logs_count, 0);
+    cr_assert_eq(keeper->recovery.left_count, 0);
+    cr_assert_not(exists(keeper, "/data/orders-0/partition.metadata"));
+    cr_assert_eq(world_run(&keeper->world, count_retired, NULL), 0);
+    keeper_free(keeper);
+}
+
+/* It cannot be removed: the broker starts all the same, and the log does not come back. */
+Test(recovery, starts_although_a_dropped_directory_cannot_be_removed)
+{
+    struct keeper *keeper = keeper_with_batches(3);
+    keeper->state.dropped = true;
+    keeper_append_state(keeper);
+    cr_assert_eq(world_run(&keeper->world, make_directory, (void *)"/data/orders-0/kept"), 0);
+    for (int start = 0; start < 2; start++) {
+        keeper_cut(keeper, SIM_CUT_KILL);
+        keeper_recover(keeper);
+        cr_assert_eq(keeper->recovery.logs_count, 0);
+        cr_assert_eq(keeper->recovery.left_count, 1);
+        cr_assert_not(exists(keeper, "/data/orders-0/00000000000000000000.log"));
+        cr_assert_eq(world_run(&keeper->world, count_retired, NULL), 1);
+    }
     keeper_free(keeper);
 }
 

@@ -2,6 +2,8 @@
 #include "log/write_back.h"
 #include "tests/log/store_fixture.h"
 
+#include <sys/stat.h>
+
 Test(store, appends_and_reads_back_from_the_tail)
 {
     static struct place place;
@@ -260,6 +262,80 @@ Test(store, keeps_what_a_dropped_log_has_in_the_journal_until_it_is_gone)
     cr_assert_eq(place_close(&place, stops), 1);
     known_deinit(&known[0]);
     known_deinit(&known[1]);
+    place_deinit(&place);
+}
+
+/* What a file in its way keeps from being removed; the number of directories it left. */
+static int retired_count(const struct place *place, const char *topic)
+{
+    char command[256];
+    snprintf(command, sizeof(command), "exit $(ls %s | grep -c '^%s-0[.].*-delete$')",
+             place->directory, topic);
+    return WEXITSTATUS(system(command));
+}
+
+static void keep_from_removal(const struct place *place, const char *name)
+{
+    char path[192];
+    snprintf(path, sizeof(path), "%s/%s/kept", place->directory, name);
+    cr_assert_eq(mkdir(path, 0755), 0);
+}
+
+Test(store, gives_a_new_topic_nothing_of_a_dropped_one_whose_files_stay)
+{
+    static struct place place;
+    static struct known known;
+    struct log_settings settings = known_settings;
+    settings.segment_bytes = 16 << 10;
+    place_init(&place);
+    place_start(&place);
+    for (int round = 0; round < 2; round++) {
+        known_init(&known, &place, "again", &settings);
+        append_under_load(&place, &known, 1, 40, 5, 2000); /* many segments */
+        known_verify(&known);
+        keep_from_removal(&place, "again-0");
+        log_drop(known.log, &place.op, place_op_done);
+        place_wait(&place);
+        cr_assert_eq(place.op.result, -EISDIR);
+        known_deinit(&known);
+        cr_assert_eq(retired_count(&place, "again"), round + 1);
+    }
+    known_init(&known, &place, "again", &settings);
+    append_under_load(&place, &known, 1, 30, 5, 100);
+    known_verify(&known);
+    place_kill(&place);
+    place_start(&place);
+    cr_assert_eq(place.recovery.left_count, 2); /* tried again, and no reason not to start */
+    known_find(&known, "again-0", &settings);
+    cr_assert_eq(known.log->log_end, 30);
+    known_verify(&known);
+    place_stop(&place);
+    known_deinit(&known);
+    place_deinit(&place);
+}
+
+Test(store, retires_a_directory_that_stands_where_a_new_log_wants_its_own)
+{
+    static struct place place;
+    static struct known known;
+    char command[512];
+    place_init(&place);
+    place_start(&place);
+    snprintf(command, sizeof(command),
+             "mkdir -p %s/fresh-0/kept && cd %s/fresh-0 && "
+             "head -c 100000 /dev/urandom >00000000000000000000.log && "
+             "cp 00000000000000000000.log 00000000000000000007.log",
+             place.directory, place.directory);
+    cr_assert_eq(system(command), 0);
+    known_init(&known, &place, "fresh", &known_settings);
+    append_under_load(&place, &known, 1, 10, 5, 100);
+    known_verify(&known);
+    cr_assert_eq(retired_count(&place, "fresh"), 1);
+    place_stop(&place);
+    snprintf(command, sizeof(command), "test ! -e %s/fresh-0/00000000000000000007.log",
+             place.directory);
+    cr_assert_eq(system(command), 0);
+    known_deinit(&known);
     place_deinit(&place);
 }
 

@@ -11,7 +11,8 @@
  *
  * A scene draws segments, journals and caches so small that everything rolls, fills and is used
  * again within a few hundred appends. In some lives the disk begins to fail writes or flushes: then
- * appends may end with -EIO, and nothing that was acknowledged before is lost.
+ * appends may end with -EIO, and nothing that was acknowledged before is lost. In some it does not
+ * remove files: what was dropped stays, and its name's next log has nothing of it.
  */
 #include "tests/sim/program.h"
 
@@ -65,6 +66,7 @@ struct scene {
     uint32_t dropped_count;
     struct actor actors[LINES_MAX];
     bool is_failing; /* the disk, in this life */
+    bool is_keeping; /* ... and removes nothing: a dropped log's files stay */
 };
 
 /* -- the workload: on the logs' reactors ----------------------------------------------------------- */
@@ -187,7 +189,7 @@ static void actor_dropped(struct op *op)
         actor->drops = false;
         return;
     }
-    if (op->result != 0) {
+    if (op->result != 0 && !(op->result == -EIO && scene->is_keeping)) {
         proof_fail(scene->proof, "a drop of %s ended with %ld", line->name, (long)op->result);
         return;
     }
@@ -486,6 +488,23 @@ static bool ledger_settle(struct scene *scene)
     return true;
 }
 
+/* For a while, or for the rest of the life, no file can be removed. */
+static void disk_keeps(struct scene *scene)
+{
+    scene->is_keeping = true;
+    scene->computer.node->failings[SIM_FAILING_REMOVE].after = sim_between(&scene->dice, 1, 4);
+    scene->computer.node->failings[SIM_FAILING_REMOVE].count =
+        sim_chance(&scene->dice, 50) ? sim_between(&scene->dice, 1, 4) : UINT64_MAX;
+    scene->computer.node->failings[SIM_FAILING_REMOVE].error = -EIO;
+}
+
+static void disk_is_mended(struct scene *scene)
+{
+    struct sim_node *node = scene->computer.node;
+    memset(node->failings, 0, sizeof node->failings);
+    scene->is_failing = scene->is_keeping = false;
+}
+
 static bool life_play(struct scene *scene, bool last)
 {
     struct computer *computer = &scene->computer;
@@ -500,6 +519,8 @@ static bool life_play(struct scene *scene, bool last)
     }
     if (sim_chance(&scene->dice, 15)) {
         disk_fails(scene);
+    } else if (sim_chance(&scene->dice, 30)) {
+        disk_keeps(scene);
     }
     actors_start(scene);
     bool over = sim_run(&computer->sim, life_is_over, scene, steps_max);
@@ -511,14 +532,16 @@ static bool life_play(struct scene *scene, bool last)
                           computer->sim.complaint ? computer->sim.complaint : "it stands still");
     }
     bool stops = over && !scene->is_failing && sim_chance(&scene->dice, 60);
+    if (scene->is_keeping) {
+        disk_is_mended(scene);
+    }
     if (stops && !program_stop(&scene->program)) {
         return proof_fail(scene->proof, "stop: %s", scene->program.problem);
     }
     if (!last) {
         computer_cut(computer, sim_chance(&scene->dice, 50) ? SIM_CUT_KILL : SIM_CUT_POWER);
         actors_gone(scene);
-        memset(computer->node->failings, 0, sizeof computer->node->failings);
-        scene->is_failing = false;
+        disk_is_mended(scene);
     }
     return !scene->proof->failed;
 }
