@@ -40,13 +40,23 @@ void *arena_take(struct arena *arena, size_t bytes)
 
 void arena_give_all(struct arena *arena)
 {
+    while (!arena_give_some(arena, UINT32_MAX)) {
+    }
+}
+
+bool arena_give_some(struct arena *arena, uint32_t count)
+{
     struct arena_chunk *chunk = arena->last;
-    while (chunk) {
+    for (uint32_t i = 0; chunk && i < count; i++) {
         struct arena_chunk *next = chunk->next;
         arena->memory->give(arena->memory, chunk, chunk->granted);
         chunk = next;
     }
-    arena_init(arena, arena->memory, arena->bytes_max);
+    arena->last = chunk;
+    if (!chunk) {
+        arena_init(arena, arena->memory, arena->bytes_max);
+    }
+    return !chunk;
 }
 
 static void *arena_take_chunk(struct arena *arena, size_t bytes)

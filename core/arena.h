@@ -12,6 +12,7 @@
 #ifndef CORE_ARENA_H
 #define CORE_ARENA_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -37,5 +38,8 @@ void arena_init(struct arena *arena, struct memory *memory, size_t bytes_max);
 
 /* Everything taken is gone; the arena can be used again. */
 void arena_give_all(struct arena *arena);
+/* The same for an arena too large to be given back at once: so many pieces of it. True: that was
+ * the last; before that nothing may be taken. */
+[[nodiscard]] bool arena_give_some(struct arena *arena, uint32_t count);
 
 #endif

@@ -80,3 +80,22 @@ Test(arena, says_so_when_its_source_is_dry)
     cr_assert_null(arena_take(&arena, 8));
     arena_give_all(&arena);
 }
+
+Test(arena, gives_back_a_large_one_in_parts)
+{
+    struct memory memory;
+    struct arena arena;
+    memory_init_heap(&memory);
+    arena_init(&arena, &memory, 1 << 20);
+    for (int i = 0; i < 8; i++) {
+        cr_assert_not_null(arena_take(&arena, 100 << 10));
+    }
+    uint32_t parts = 1;
+    while (!arena_give_some(&arena, 3)) {
+        parts++;
+    }
+    cr_assert_eq(parts, 3);
+    cr_assert_eq(arena.bytes, 0);
+    cr_assert_not_null(arena_take(&arena, 100));
+    arena_give_all(&arena);
+}
