@@ -8,13 +8,12 @@
  */
 #include "net/codec/list_offsets.h"
 
+#include "core/table.h"
 #include "shard/answer.h"
 #include "shard/partition.h"
 #include "shard/request.h"
 
-#include <stdlib.h>
-
-enum { PARTS_PER_STEP_MAX = 64 };
+enum { PARTS_PER_STEP_MAX = 64, ROWS_PER_STEP_MAX = 512 };
 
 enum { /* times that stand for a place */
        TIME_LATEST = -1,
@@ -26,6 +25,7 @@ enum { /* times that stand for a place */
 };
 
 struct offsets_part { /* one partition */
+    struct table_link by_name;
     const struct list_offsets_request_topic *topic;
     const struct list_offsets_request_partition *asked;
     struct uuid topic_id;
@@ -49,19 +49,25 @@ struct offsets {
     struct request *request;
     struct list_offsets_request asked;
     struct offsets_part *parts; /* [parts_count], in the order of the request */
-    struct offsets_part **sorted;
     uint32_t parts_count;
+    struct table by_name;          /* parts */
     struct offsets_share **shares; /* [cores] */
     uint32_t shares_out;
-    uint32_t at;
+    int32_t at_topic, at_partition; /* of asked: the next */
+    uint32_t at;                    /* the same one, of parts */
+    struct list_offsets_response response;
+    struct list_offsets_response_partition *rows; /* [parts_count] */
     struct op step;
 };
 
-static void parts_step(struct op *op);
+static void count_step(struct op *op); /* how many partitions are named? */
+static void parts_step(struct op *op); /* each one to the share of its owner */
 static void share_arrived(struct op *op);
 static void share_step(struct op *op);
 static void part_looked_up(struct op *op);
 static void share_returned(struct op *op);
+static void offsets_answer(struct offsets *offsets);
+static void rows_step(struct op *op);
 static void offsets_reply(struct offsets *offsets);
 
 /* -- home ------------------------------------------------------------------------------------------ */
@@ -85,74 +91,71 @@ static bool time_is_supported(int64_t timestamp, int16_t version)
     }
 }
 
-static int part_order(const void *one, const void *other)
-{
-    const struct offsets_part *a = *(struct offsets_part *const *)one;
-    const struct offsets_part *b = *(struct offsets_part *const *)other;
-    if (a->asked->partition_index != b->asked->partition_index) {
-        return a->asked->partition_index < b->asked->partition_index ? -1 : 1;
-    }
-    int32_t bytes = a->topic->name.bytes;
-    if (bytes != b->topic->name.bytes) {
-        return bytes < b->topic->name.bytes ? -1 : 1;
-    }
-    return bytes > 0 ? memcmp(a->topic->name.data, b->topic->name.data, (size_t)bytes) : 0;
-}
-
-/* A partition named twice is refused twice. */
-static void offsets_refuse_doubles(struct offsets *offsets)
-{
-    qsort(offsets->sorted, offsets->parts_count, sizeof(struct offsets_part *), part_order);
-    for (uint32_t i = 1; i < offsets->parts_count; i++) {
-        if (part_order(&offsets->sorted[i - 1], &offsets->sorted[i]) == 0) {
-            offsets->sorted[i - 1]->error = KAFKA_INVALID_REQUEST;
-            offsets->sorted[i]->error = KAFKA_INVALID_REQUEST;
-        }
-    }
-}
-
-static bool offsets_init(struct offsets *offsets, struct request *request)
-{
-    struct arena *arena = &request->arena;
-    *offsets = (struct offsets){.request = request};
-    if (!list_offsets_request_decode(&offsets->asked, &request->body, request->version, arena)) {
-        return false;
-    }
-    for (int32_t i = 0; i < offsets->asked.topics_count; i++) {
-        offsets->parts_count += (uint32_t)offsets->asked.topics[i].partitions_count;
-    }
-    uint32_t cores = request->shard->count;
-    offsets->parts = arena_take(arena, offsets->parts_count * sizeof *offsets->parts);
-    offsets->sorted = arena_take(arena, offsets->parts_count * sizeof(struct offsets_part *));
-    offsets->shares = arena_take(arena, cores * sizeof(struct offsets_share *));
-    if (!offsets->parts || !offsets->sorted || !offsets->shares) {
-        return false;
-    }
-    memset(offsets->shares, 0, cores * sizeof(struct offsets_share *));
-    uint32_t at = 0;
-    for (int32_t i = 0; i < offsets->asked.topics_count; i++) {
-        const struct list_offsets_request_topic *topic = &offsets->asked.topics[i];
-        for (int32_t k = 0; k < topic->partitions_count; k++, at++) {
-            offsets->parts[at] = (struct offsets_part){.topic = topic,
-                                                       .asked = &topic->partitions[k],
-                                                       .offset = -1,
-                                                       .timestamp_ms = -1,
-                                                       .leader_epoch = -1};
-            offsets->sorted[at] = &offsets->parts[at];
-        }
-    }
-    offsets_refuse_doubles(offsets);
-    return true;
-}
-
 void list_offsets_start(struct request *request)
 {
     struct offsets *offsets = arena_take(&request->arena, sizeof *offsets);
-    if (!offsets || !offsets_init(offsets, request)) {
+    if (offsets) {
+        *offsets = (struct offsets){.request = request};
+    }
+    if (!offsets || !list_offsets_request_decode(&offsets->asked, &request->body, request->version,
+                                                 &request->arena)) {
         request_close(request, "ListOffsets cannot be read");
         return;
     }
-    parts_step(&offsets->step);
+    count_step(&offsets->step);
+}
+
+static bool parts_init(struct offsets *offsets)
+{
+    struct request *request = offsets->request;
+    struct arena *arena = &request->arena;
+    uint32_t cores = request->shard->count;
+    offsets->at_topic = 0;
+    offsets->parts = arena_take(arena, offsets->parts_count * sizeof *offsets->parts);
+    offsets->shares = arena_take(arena, cores * sizeof(struct offsets_share *));
+    if (!offsets->parts || !offsets->shares) {
+        return false;
+    }
+    memset(offsets->shares, 0, cores * sizeof(struct offsets_share *));
+    table_init(&offsets->by_name, arena, (uint32_t)reactor_random(request->shard->reactor));
+    return true;
+}
+
+static void count_step(struct op *op)
+{
+    struct offsets *offsets = container_of(op, struct offsets, step);
+    for (uint32_t n = 0; offsets->at_topic < offsets->asked.topics_count; n++) {
+        if (n == ROWS_PER_STEP_MAX) {
+            reactor_ready(offsets->request->shard->reactor, op, count_step);
+            return;
+        }
+        offsets->parts_count +=
+            (uint32_t)offsets->asked.topics[offsets->at_topic++].partitions_count;
+    }
+    if (parts_init(offsets)) {
+        parts_step(op);
+    } else {
+        request_close(offsets->request, "no memory for what a ListOffsets asks");
+    }
+}
+
+/* A partition named twice is refused twice; the first of them may be in a share already, and its
+ * owner passes it by. False: no memory. */
+static bool part_note(struct offsets *offsets, struct offsets_part *part)
+{
+    struct table *table = &offsets->by_name;
+    struct view name = part->topic->name;
+    uint32_t hash =
+        table_hash(table, name.data, (size_t)name.bytes, (uint32_t)part->asked->partition_index);
+    for (struct table_link *link = table_first(table, hash); link; link = table_next(link)) {
+        struct offsets_part *other = container_of(link, struct offsets_part, by_name);
+        if (other->asked->partition_index == part->asked->partition_index &&
+            view_equal(other->topic->name, name)) {
+            part->error = other->error = KAFKA_INVALID_REQUEST;
+            return true; /* one of them is enough to be found again */
+        }
+    }
+    return table_add(table, &part->by_name, hash);
 }
 
 static void part_sort(struct offsets *offsets, struct offsets_part *part)
@@ -188,17 +191,9 @@ static void part_sort(struct offsets *offsets, struct offsets_part *part)
     share->first = part;
 }
 
-static void parts_step(struct op *op)
+static void shares_leave(struct offsets *offsets)
 {
-    struct offsets *offsets = container_of(op, struct offsets, step);
     struct shard *shard = offsets->request->shard;
-    for (uint32_t n = 0; offsets->at < offsets->parts_count; n++) {
-        if (n == PARTS_PER_STEP_MAX) {
-            reactor_ready(shard->reactor, op, parts_step);
-            return;
-        }
-        part_sort(offsets, &offsets->parts[offsets->at++]);
-    }
     uint32_t out = offsets->shares_out;
     for (uint32_t i = 0; out > 0 && i < shard->count; i++) {
         struct offsets_share *share = offsets->shares[i];
@@ -207,8 +202,37 @@ static void parts_step(struct op *op)
         }
     }
     if (out == 0) {
-        offsets_reply(offsets);
+        offsets_answer(offsets);
     }
+}
+
+static void parts_step(struct op *op)
+{
+    struct offsets *offsets = container_of(op, struct offsets, step);
+    for (uint32_t n = 0; offsets->at_topic < offsets->asked.topics_count; n++) {
+        if (n == PARTS_PER_STEP_MAX) {
+            reactor_ready(offsets->request->shard->reactor, op, parts_step);
+            return;
+        }
+        const struct list_offsets_request_topic *topic = &offsets->asked.topics[offsets->at_topic];
+        if (offsets->at_partition == topic->partitions_count) {
+            offsets->at_topic++;
+            offsets->at_partition = 0;
+            continue;
+        }
+        struct offsets_part *part = &offsets->parts[offsets->at++];
+        *part = (struct offsets_part){.topic = topic,
+                                      .asked = &topic->partitions[offsets->at_partition++],
+                                      .offset = -1,
+                                      .timestamp_ms = -1,
+                                      .leader_epoch = -1};
+        if (!part_note(offsets, part)) {
+            request_close(offsets->request, "no memory for what a ListOffsets asks");
+            return;
+        }
+        part_sort(offsets, part);
+    }
+    shares_leave(offsets);
 }
 
 /* -- owner ----------------------------------------------------------------------------------------- */
@@ -253,6 +277,9 @@ static bool part_find_place(struct offsets_part *part, const struct log *log)
 /* False: it is being looked up. */
 static bool part_answer(struct offsets_share *share, struct offsets_part *part)
 {
+    if (part->error != KAFKA_NONE) { /* named twice */
+        return true;
+    }
     struct partition *partition =
         partition_find(share->owner, &part->topic_id, part->asked->partition_index, &part->error);
     if (!partition) {
@@ -305,41 +332,59 @@ static void share_returned(struct op *op)
 {
     struct offsets *offsets = container_of(op, struct offsets_share, op)->offsets;
     if (--offsets->shares_out == 0) {
-        offsets_reply(offsets);
+        offsets_answer(offsets);
     }
+}
+
+static void offsets_answer(struct offsets *offsets)
+{
+    struct arena *arena = &offsets->request->arena;
+    struct list_offsets_response *response = &offsets->response;
+    list_offsets_response_init(response);
+    response->topics_count = offsets->asked.topics_count;
+    response->topics = arena_take(arena, (size_t)response->topics_count * sizeof *response->topics);
+    offsets->rows = arena_take(arena, offsets->parts_count * sizeof *offsets->rows);
+    if (!response->topics || !offsets->rows) {
+        request_close(offsets->request, "no memory for a reply");
+        return;
+    }
+    offsets->at = 0;
+    offsets->at_topic = 0;
+    rows_step(&offsets->step);
+}
+
+/* Topics' rows first, each with its place in `rows`, then partitions' rows. */
+static void rows_step(struct op *op)
+{
+    struct offsets *offsets = container_of(op, struct offsets, step);
+    for (uint32_t n = 0; n < ROWS_PER_STEP_MAX; n++) {
+        if (offsets->at_topic < offsets->response.topics_count) {
+            const struct list_offsets_request_topic *topic =
+                &offsets->asked.topics[offsets->at_topic];
+            offsets->response.topics[offsets->at_topic++] =
+                (struct list_offsets_response_topic){.name = topic->name,
+                                                     .partitions_count = topic->partitions_count,
+                                                     .partitions = offsets->rows + offsets->at};
+            offsets->at += (uint32_t)topic->partitions_count;
+        } else if (offsets->at > 0) { /* from the last to the first */
+            const struct offsets_part *part = &offsets->parts[--offsets->at];
+            offsets->rows[offsets->at] = (struct list_offsets_response_partition){
+                .partition_index = part->asked->partition_index,
+                .error_code = (int16_t)part->error,
+                .timestamp = part->timestamp_ms,
+                .offset = part->offset,
+                .leader_epoch = part->leader_epoch};
+        } else {
+            offsets_reply(offsets);
+            return;
+        }
+    }
+    reactor_ready(offsets->request->shard->reactor, op, rows_step);
 }
 
 static void offsets_reply(struct offsets *offsets)
 {
     struct request *request = offsets->request;
-    struct list_offsets_response response;
-    list_offsets_response_init(&response);
-    response.topics_count = offsets->asked.topics_count;
-    response.topics =
-        arena_take(&request->arena, (size_t)response.topics_count * sizeof *response.topics);
-    struct list_offsets_response_partition *rows =
-        arena_take(&request->arena, offsets->parts_count * sizeof *rows);
-    if (!response.topics || !rows) {
-        request_close(request, "no memory for a reply");
-        return;
-    }
-    uint32_t at = 0;
-    for (int32_t i = 0; i < response.topics_count; i++) {
-        const struct list_offsets_request_topic *topic = &offsets->asked.topics[i];
-        response.topics[i] =
-            (struct list_offsets_response_topic){.name = topic->name,
-                                                 .partitions_count = topic->partitions_count,
-                                                 .partitions = rows + at};
-        for (int32_t k = 0; k < topic->partitions_count; k++, at++) {
-            const struct offsets_part *part = &offsets->parts[at];
-            rows[at] = (struct list_offsets_response_partition){.partition_index =
-                                                                    part->asked->partition_index,
-                                                                .error_code = (int16_t)part->error,
-                                                                .timestamp = part->timestamp_ms,
-                                                                .offset = part->offset,
-                                                                .leader_epoch = part->leader_epoch};
-        }
-    }
-    list_offsets_response_encode(&response, &request->reply.head, request->version);
+    list_offsets_response_encode(&offsets->response, &request->reply.head, request->version);
     request_reply(request);
 }

@@ -93,6 +93,31 @@ Test(list_offsets, knows_each_special_time_from_its_version_on)
     rig_free(rig);
 }
 
+/* By the time the second comes the first is in a share already. */
+Test(list_offsets, refuses_doubles_that_are_far_apart)
+{
+    enum { PARTITIONS = 300 };
+    struct rig *rig = rig_new(2, NULL);
+    struct client client;
+    struct list_offsets_request_partition partitions[PARTITIONS + 1];
+    client_open(&client, rig);
+    client_create(&client, "t", PARTITIONS, NULL, 0);
+    for (int32_t i = 0; i <= PARTITIONS; i++) {
+        partitions[i] = (struct list_offsets_request_partition){
+            .partition_index = i % PARTITIONS, .current_leader_epoch = -1, .timestamp = -1};
+    }
+    struct list_offsets_response response = list(&client, 7, partitions, PARTITIONS + 1);
+    for (int32_t i = 0; i <= PARTITIONS; i++) {
+        struct list_offsets_response_partition *row = &response.topics[0].partitions[i];
+        bool is_double = i == 0 || i == PARTITIONS;
+        cr_assert_eq(row->partition_index, i % PARTITIONS);
+        cr_assert_eq(row->error_code, is_double ? KAFKA_INVALID_REQUEST : KAFKA_NONE);
+        cr_assert_eq(row->offset, is_double ? -1 : 0);
+    }
+    client_close(&client);
+    rig_free(rig);
+}
+
 Test(list_offsets, refuses_doubles_and_what_is_not_there)
 {
     struct rig *rig = rig_new(2, NULL);
