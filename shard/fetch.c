@@ -2,9 +2,13 @@
 
 #include <assert.h>
 
-enum { ENTRIES_PER_STEP_MAX = 256 };
+enum {
+    CHANGES_PER_STEP_MAX = 64, /* each looks a topic up */
+    ENTRIES_PER_STEP_MAX = 256,
+    WAKES_PER_STEP_MAX = 64,
+};
 
-static void fetch_take_step(struct op *op);      /* the partitions asked for go into the session */
+static void fetch_change_step(struct op *op);    /* the partitions asked for go into the session */
 static void fetch_read(struct fetch *fetch);     /* ask the owners that have something new to say */
 static void fetch_was_read(struct op *op);       /* one of them has answered */
 static void fetch_evaluate(struct op *op);       /* is it enough? */
@@ -114,51 +118,76 @@ void fetch_start(struct request *request)
         return;
     }
     fetch->session->fetch = fetch;
-    fetch_take_step(&fetch->step);
+    fetch_change_step(&fetch->step);
 }
 
-static void fetch_forget_some(struct fetch *fetch)
+/* False: no memory. */
+static bool fetch_put_one(struct fetch *fetch)
 {
-    for (int32_t i = 0; i < fetch->asked.forgotten_topics_data_count; i++) {
-        const struct fetch_request_forgotten_topic *topic = &fetch->asked.forgotten_topics_data[i];
-        for (int32_t k = 0; k < topic->partitions_count; k++) {
-            session_forget(fetch->session, topic->topic, &topic->topic_id, topic->partitions[k]);
-        }
+    const struct fetch_request *asked = &fetch->asked;
+    if (fetch->at_topic >= asked->topics_count) {
+        fetch->change = fetch->is_incremental ? FETCH_RESOLVES : FETCH_CHANGED;
+        fetch->last_unowned = session_last_unowned(fetch->session);
+        fetch->at_topic = 0;
+        return true;
     }
+    const struct fetch_request_topic *topic = &asked->topics[fetch->at_topic];
+    if (fetch->at_partition == topic->partitions_count) {
+        fetch->at_topic++;
+        fetch->at_partition = 0;
+        fetch->topic = NULL;
+        return true;
+    }
+    return session_put(fetch->session, &fetch->topic, topic,
+                       &topic->partitions[fetch->at_partition++], fetch->replica_id);
 }
 
-static void fetch_take_step(struct op *op)
+static void fetch_forget_one(struct fetch *fetch)
+{
+    const struct fetch_request *asked = &fetch->asked;
+    if (fetch->at_topic >= asked->forgotten_topics_data_count) {
+        fetch->change = FETCH_CHANGED;
+        return;
+    }
+    const struct fetch_request_forgotten_topic *topic =
+        &asked->forgotten_topics_data[fetch->at_topic];
+    if (fetch->at_partition == topic->partitions_count) {
+        fetch->at_topic++;
+        fetch->at_partition = 0;
+        return;
+    }
+    session_forget(fetch->session, topic->topic, &topic->topic_id,
+                   topic->partitions[fetch->at_partition++]);
+}
+
+static void fetch_change_step(struct op *op)
 {
     struct fetch *fetch = container_of(op, struct fetch, step);
-    const struct fetch_request *asked = &fetch->asked;
-    uint32_t taken = 0;
-    while (fetch->at_topic < asked->topics_count) {
-        const struct fetch_request_topic *topic = &asked->topics[fetch->at_topic];
-        if (fetch->at_partition == topic->partitions_count) {
-            fetch->at_topic++;
-            fetch->at_partition = 0;
-            fetch->topic = NULL;
-            continue;
-        }
-        if (taken++ == ENTRIES_PER_STEP_MAX) {
-            reactor_ready(reactor_of(fetch), op, fetch_take_step);
+    for (uint32_t n = 0; n < CHANGES_PER_STEP_MAX; n++) {
+        switch (fetch->change) {
+        case FETCH_PUTS:
+            if (!fetch_put_one(fetch)) {
+                struct session *session = fetch->session;
+                request_close(fetch->request, "no memory for what a Fetch asks");
+                session_close(session);
+                session_end_fetch(session);
+                return;
+            }
+            break;
+        case FETCH_RESOLVES:
+            if (!session_resolve_one(fetch->session, fetch->last_unowned)) {
+                fetch->change = FETCH_FORGETS;
+            }
+            break;
+        case FETCH_FORGETS:
+            fetch_forget_one(fetch);
+            break;
+        case FETCH_CHANGED:
+            fetch_read(fetch);
             return;
         }
-        if (!session_put(fetch->session, &fetch->topic, topic,
-                         &topic->partitions[fetch->at_partition], fetch->replica_id)) {
-            struct session *session = fetch->session;
-            request_close(fetch->request, "no memory for what a Fetch asks");
-            session_close(session);
-            session_end_fetch(session);
-            return;
-        }
-        fetch->at_partition++;
     }
-    if (fetch->is_incremental) {
-        session_resolve(fetch->session);
-        fetch_forget_some(fetch);
-    }
-    fetch_read(fetch);
+    reactor_ready(reactor_of(fetch), op, fetch_change_step);
 }
 
 /* -- reading --------------------------------------------------------------------------------------- */
@@ -188,14 +217,18 @@ static bool fetch_send_reads(struct fetch *fetch, bool arms)
     return out > 0;
 }
 
-static void fetch_begin_evaluation(struct fetch *fetch)
+static void fetch_begin_evaluation(struct op *op)
 {
-    session_sweep(fetch->session);
+    struct fetch *fetch = container_of(op, struct fetch, step);
+    if (!session_sweep(fetch->session, ENTRIES_PER_STEP_MAX)) {
+        reactor_ready(reactor_of(fetch), op, fetch_begin_evaluation);
+        return;
+    }
     fetch->at = list_first(&fetch->session->entries);
     fetch->bytes = 0;
     fetch->rows_max = 0;
     fetch->is_urgent = false;
-    fetch_evaluate(&fetch->step);
+    fetch_evaluate(op);
 }
 
 /* A session that goes on is told of news even if it never parks: one partition that always has
@@ -203,7 +236,7 @@ static void fetch_begin_evaluation(struct fetch *fetch)
 static void fetch_read(struct fetch *fetch)
 {
     if (!fetch_send_reads(fetch, fetch->is_incremental)) {
-        fetch_begin_evaluation(fetch);
+        fetch_begin_evaluation(&fetch->step);
     }
 }
 
@@ -211,7 +244,7 @@ static void fetch_was_read(struct op *op)
 {
     struct session *session = container_of(op, struct watch, op)->session;
     if (--session->fetch->reads_out == 0) {
-        fetch_begin_evaluation(session->fetch);
+        fetch_begin_evaluation(&session->fetch->step);
     }
 }
 
@@ -306,10 +339,15 @@ static void fetch_unwanted(struct reply *reply)
     }
 }
 
-void fetches_wake(struct shard *shard)
+void fetches_wake(struct op *op)
 {
+    struct sessions *sessions = container_of(op, struct sessions, wake_step);
     struct link *link;
-    while ((link = list_first(&shard->sessions->parked)) != NULL) {
+    for (uint32_t n = 0; (link = list_first(&sessions->parked)) != NULL; n++) {
+        if (n == WAKES_PER_STEP_MAX) {
+            reactor_ready(sessions->shard->reactor, op, fetches_wake);
+            return;
+        }
         fetch_wake(container_of(link, struct fetch, parked));
     }
 }

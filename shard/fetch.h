@@ -23,6 +23,13 @@
 #include "shard/request.h"
 #include "shard/session.h"
 
+enum fetch_change { /* what the session takes over from the request, one after the other */
+                    FETCH_PUTS, /* partitions to be fetched from now on */
+                    FETCH_RESOLVES, /* those whose owner was not known; a session that goes on only, as the next */
+                    FETCH_FORGETS,
+                    FETCH_CHANGED,
+};
+
 struct fetch {
     struct request *request;
     struct fetch_request asked;
@@ -34,8 +41,10 @@ struct fetch {
     uint32_t bytes_min;
     uint64_t deadline_us;
     struct op step;
-    int32_t at_topic, at_partition; /* of asked, taken over by the session */
+    enum fetch_change change;
+    int32_t at_topic, at_partition; /* of asked: the next */
     struct session_topic *topic;
+    const struct link *last_unowned;
     uint32_t reads_out;
     /* evaluating */
     struct link *at;
@@ -66,8 +75,8 @@ struct fetch_range { /* named in the reply; in the request's arena */
 
 /* A watch of a session has news. */
 void fetch_has_news(struct watch *watch);
-/* All that wait on this core are answered with what there is. */
-void fetches_wake(struct shard *shard);
+/* All that wait on this core are answered with what there is. op: sessions->wake_step */
+void fetches_wake(struct op *op);
 
 /* reply->pin and reply->unpin of a Fetch (fetch_send.c). */
 bool fetch_pin(struct reply *reply, struct reply_piece *piece, op_fn *then);

@@ -7,12 +7,14 @@
 #include <stdlib.h>
 
 enum {
-    BUCKETS_MIN = 16,
     EVICT_IDLE_US = 120 * 1000 * 1000, /* min.incremental.fetch.session.eviction.ms */
     ID_TRIES_MAX = 16,
+    VICTIMS_LOOKED_AT_MAX = 512,
+    CHUNKS_PER_STEP = 64, /* of a session's memory, given back */
 };
 
 static void session_closed_watch(struct op *op);
+static void session_free_step(struct op *op);
 
 /* -- all sessions of a core ------------------------------------------------------------------------ */
 
@@ -26,6 +28,7 @@ int sessions_init(struct shard *shard)
     sessions->count_max = shard->settings->fetch_sessions_max / shard->count;
     list_init(&sessions->by_use);
     list_init(&sessions->parked);
+    list_init(&sessions->ending);
     shard->sessions = sessions;
     return 0;
 }
@@ -33,27 +36,51 @@ int sessions_init(struct shard *shard)
 void sessions_stop(struct shard *shard)
 {
     shard->sessions->stopping = true;
-    fetches_wake(shard);
+    fetches_wake(&shard->sessions->wake_step);
+}
+
+static void session_give_itself(struct session *session)
+{
+    link_remove(&session->link);
+    if (session->is_lasting) {
+        free(session);
+    } else {
+        slab_give(&session->home->reactor->slabs, BUDGET_SCRATCH, session, sizeof *session);
+    }
 }
 
 static void session_free(struct session *session)
 {
-    struct shard *home = session->home;
-    link_remove(&session->link);
-    arena_give_all(&session->arena);
-    if (session->is_lasting) {
-        free(session);
+    list_push(&session->home->sessions->ending, &session->link);
+    session_free_step(&session->free_step);
+}
+
+static void session_free_step(struct op *op)
+{
+    struct session *session = container_of(op, struct session, free_step);
+    if (arena_give_some(&session->arena, CHUNKS_PER_STEP)) {
+        session_give_itself(session);
     } else {
-        slab_give(&home->reactor->slabs, BUDGET_SCRATCH, session, sizeof *session);
+        reactor_background(session->home->reactor, op, session_free_step);
+    }
+}
+
+static void sessions_free_listed(const struct list *list)
+{
+    struct link *first;
+    while ((first = list_first(list)) != NULL) {
+        struct session *session = container_of(first, struct session, link);
+        arena_give_all(&session->arena);
+        session_give_itself(session);
     }
 }
 
 void sessions_deinit(struct shard *shard)
 {
     struct sessions *sessions = shard->sessions;
-    struct link *first;
-    while (sessions && (first = list_first(&sessions->by_use)) != NULL) {
-        session_free(container_of(first, struct session, link));
+    if (sessions) {
+        sessions_free_listed(&sessions->by_use);
+        sessions_free_listed(&sessions->ending);
     }
     free(sessions);
     shard->sessions = NULL;
@@ -92,6 +119,8 @@ struct session *session_new(struct shard *home, bool lasting, bool by_id)
     list_init(&session->entries);
     list_init(&session->forgotten);
     list_init(&session->unowned);
+    list_init(&session->spare);
+    table_init(&session->by_name, &session->arena, (uint32_t)reactor_random(home->reactor));
     if (lasting) {
         memory_init_heap(&session->memory);
         arena_init(&session->arena, &session->memory, SESSION_BYTES_MAX);
@@ -109,7 +138,7 @@ struct session *session_new(struct shard *home, bool lasting, bool by_id)
 }
 
 /* A place for a session of so many partitions: that of one silent for long, or, as in Kafka, of a
- * smaller one that is old enough. */
+ * smaller one that is old enough; but only the least used ones are looked at. */
 static bool sessions_make_place(struct sessions *sessions, uint32_t entries_count)
 {
     uint64_t now_us = reactor_now_us(sessions->shard->reactor);
@@ -117,8 +146,9 @@ static bool sessions_make_place(struct sessions *sessions, uint32_t entries_coun
         return true;
     }
     struct session *victim = NULL;
-    for (struct link *link = list_first(&sessions->by_use); link;
-         link = list_next(&sessions->by_use, link)) {
+    uint32_t count = 0;
+    for (struct link *link = list_first(&sessions->by_use); link && count < VICTIMS_LOOKED_AT_MAX;
+         link = list_next(&sessions->by_use, link), count++) {
         struct session *session = container_of(link, struct session, link);
         if (!victim && now_us - session->used_us > EVICT_IDLE_US) {
             victim = session;
@@ -256,56 +286,26 @@ void session_close_id(struct shard *shard, int32_t id)
 
 /* -- entries --------------------------------------------------------------------------------------- */
 
-static uint32_t entry_hash(bool by_id, struct view name, const struct uuid *id, int32_t index)
+static uint32_t entry_hash(const struct session *session, struct view name, const struct uuid *id,
+                           int32_t index)
 {
-    uint32_t hash = 2166136261; /* FNV-1a */
-    const uint8_t *bytes = by_id ? id->bytes : name.data;
-    int32_t count = by_id ? (int32_t)sizeof id->bytes : name.bytes;
-    for (int32_t i = 0; i < count; i++) {
-        hash = (hash ^ bytes[i]) * 16777619;
-    }
-    return (hash ^ (uint32_t)index) * 16777619;
+    const void *bytes = session->by_id ? id->bytes : name.data;
+    size_t count = session->by_id ? sizeof id->bytes : name.bytes > 0 ? (size_t)name.bytes : 0;
+    return table_hash(&session->by_name, bytes, count, (uint32_t)index);
 }
 
-static bool entry_is(const struct session *session, const struct session_entry *entry,
-                     struct view name, const struct uuid *id, int32_t index)
+static struct session_entry *session_entry(const struct session *session, uint32_t hash,
+                                           struct view name, const struct uuid *id, int32_t index)
 {
-    return entry->index == index && (session->by_id ? uuid_equal(&entry->topic->id, id)
-                                                    : view_equal(entry->topic->name, name));
-}
-
-/* Where the entry is linked into its bucket, or would be. NULL: there is no table yet. */
-static struct session_entry **session_place(struct session *session, struct view name,
-                                            const struct uuid *id, int32_t index)
-{
-    if (session->buckets_count == 0) {
-        return NULL;
+    for (struct table_link *link = table_first(&session->by_name, hash); link;
+         link = table_next(link)) {
+        struct session_entry *entry = container_of(link, struct session_entry, by_name);
+        if (entry->index == index && (session->by_id ? uuid_equal(&entry->topic->id, id)
+                                                     : view_equal(entry->topic->name, name))) {
+            return entry;
+        }
     }
-    uint32_t hash = entry_hash(session->by_id, name, id, index);
-    struct session_entry **at = &session->buckets[hash & (session->buckets_count - 1)];
-    while (*at && !entry_is(session, *at, name, id, index)) {
-        at = &(*at)->next;
-    }
-    return at;
-}
-
-static bool session_grow_table(struct session *session)
-{
-    uint32_t count = session->buckets_count ? session->buckets_count * 4 : BUCKETS_MIN;
-    struct session_entry **buckets = arena_take(&session->arena, count * sizeof *buckets);
-    if (!buckets) {
-        return false;
-    }
-    memset(buckets, 0, count * sizeof *buckets);
-    session->buckets = buckets;
-    session->buckets_count = count;
-    for (struct link *link = list_first(&session->entries); link;
-         link = list_next(&session->entries, link)) {
-        struct session_entry *entry = container_of(link, struct session_entry, link);
-        entry->next = NULL;
-        *session_place(session, entry->topic->name, &entry->topic->id, entry->index) = entry;
-    }
-    return true;
+    return NULL;
 }
 
 static struct session_topic *session_topic_new(struct session *session,
@@ -364,17 +364,14 @@ static void entry_resolve(struct session *session, struct session_entry *entry)
     }
 }
 
-void session_resolve(struct session *session)
+bool session_resolve_one(struct session *session, const struct link *last)
 {
-    struct link *last = session->unowned.head.previous;
-    struct link *link;
-    while ((link = list_first(&session->unowned)) != NULL) {
+    struct link *link = list_first(&session->unowned);
+    if (link) {
         struct watch_entry *watched = container_of(link, struct watch_entry, link);
         entry_resolve(session, container_of(watched, struct session_entry, watched));
-        if (link == last) {
-            break;
-        }
     }
+    return link && link != last;
 }
 
 void session_disown(struct session *session, struct session_entry *entry)
@@ -388,27 +385,33 @@ void session_disown(struct session *session, struct session_entry *entry)
     }
 }
 
-static struct session_entry *session_add(struct session *session, struct session_topic *topic,
-                                         int32_t index)
+static void entry_spare(struct session *session, struct session_entry *entry)
 {
-    if (session->entries_count >= session->buckets_count * 2 && !session_grow_table(session)) {
-        return NULL;
-    }
-    struct session_entry *entry = session->spare;
-    if (entry) {
-        session->spare = entry->next;
-    } else {
-        entry = arena_take(&session->arena, sizeof *entry);
-    }
+    link_remove(&entry->watched.link);
+    list_push(&session->spare, &entry->link);
+}
+
+static struct session_entry *session_add(struct session *session, struct session_topic *topic,
+                                         int32_t index, uint32_t hash)
+{
+    struct link *spare = list_first(&session->spare);
+    struct session_entry *entry = spare ? container_of(spare, struct session_entry, link)
+                                        : arena_take(&session->arena, sizeof *entry);
     if (!entry) {
         return NULL;
+    }
+    if (spare) {
+        link_remove(spare);
     }
     *entry = (struct session_entry){.topic = topic, .index = index, .must_tell = true};
     link_init(&entry->link);
     link_init(&entry->watched.link);
+    if (!table_add(&session->by_name, &entry->by_name, hash)) {
+        list_push(&session->spare, &entry->link);
+        return NULL;
+    }
     entry->watched.index = index;
     entry->watched.by_id = session->by_id;
-    *session_place(session, topic->name, &topic->id, index) = entry;
     list_push(&session->entries, &entry->link);
     session->entries_count++;
     entry_resolve(session, entry);
@@ -419,14 +422,14 @@ bool session_put(struct session *session, struct session_topic **topic,
                  const struct fetch_request_topic *named,
                  const struct fetch_request_partition *asked, int32_t replica_id)
 {
-    struct session_entry **place =
-        session_place(session, named->topic, &named->topic_id, asked->partition);
-    struct session_entry *entry = place ? *place : NULL;
+    uint32_t hash = entry_hash(session, named->topic, &named->topic_id, asked->partition);
+    struct session_entry *entry =
+        session_entry(session, hash, named->topic, &named->topic_id, asked->partition);
     if (!entry) {
         if (!*topic) {
             *topic = session_topic_new(session, named);
         }
-        entry = *topic ? session_add(session, *topic, asked->partition) : NULL;
+        entry = *topic ? session_add(session, *topic, asked->partition, hash) : NULL;
     }
     if (!entry) {
         return false;
@@ -447,12 +450,12 @@ bool session_put(struct session *session, struct session_topic **topic,
 
 void session_forget(struct session *session, struct view name, const struct uuid *id, int32_t index)
 {
-    struct session_entry **place = session_place(session, name, id, index);
-    if (!place || !*place) {
+    uint32_t hash = entry_hash(session, name, id, index);
+    struct session_entry *entry = session_entry(session, hash, name, id, index);
+    if (!entry) {
         return;
     }
-    struct session_entry *entry = *place;
-    *place = entry->next;
+    table_remove(&session->by_name, &entry->by_name);
     session->entries_count--;
     struct watch *watch = entry->watched.watch;
     if (watch) { /* its owner has to let go of it first */
@@ -460,23 +463,18 @@ void session_forget(struct session *session, struct view name, const struct uuid
         watch->wants_read = true;
         list_push(&session->forgotten, &entry->link);
     } else {
-        link_remove(&entry->link);
-        link_remove(&entry->watched.link);
-        entry->next = session->spare;
-        session->spare = entry;
+        entry_spare(session, entry);
     }
 }
 
-void session_sweep(struct session *session)
+bool session_sweep(struct session *session, uint32_t count)
 {
     struct link *link;
-    while ((link = list_first(&session->forgotten)) != NULL) {
+    for (uint32_t n = 0; n < count && (link = list_first(&session->forgotten)) != NULL; n++) {
         struct session_entry *entry = container_of(link, struct session_entry, link);
         assert(!entry->watched.watch->is_out);
         entry->watched.watch->entries_count--;
-        link_remove(&entry->link);
-        link_remove(&entry->watched.link);
-        entry->next = session->spare;
-        session->spare = entry;
+        entry_spare(session, entry);
     }
+    return list_is_empty(&session->forgotten);
 }

@@ -17,6 +17,7 @@
 #include "core/arena.h"
 #include "core/list.h"
 #include "core/memory.h"
+#include "core/table.h"
 #include "net/codec/fetch.h"
 #include "net/error.h"
 #include "shard/watch.h"
@@ -35,9 +36,9 @@ struct session_topic { /* as the client named it */
     struct view name;  /* empty when by id */
 };
 
-struct session_entry {          /* one partition */
-    struct link link;           /* in session->entries or ->forgotten */
-    struct session_entry *next; /* in its bucket, or spare */
+struct session_entry {         /* one partition */
+    struct link link;          /* in session->entries, ->forgotten or ->spare */
+    struct table_link by_name; /* in session->by_name */
     struct session_topic *topic;
     int32_t index;
     bool must_tell; /* in the next answer, news or not */
@@ -63,12 +64,12 @@ struct session {
     uint32_t entries_count;
     struct list forgotten; /* until their owner has let go of them */
     struct list unowned;   /* nobody is known to have them; through watched.link */
-    struct session_entry *spare;
-    struct session_entry **buckets; /* by topic and index */
-    uint32_t buckets_count;
+    struct list spare;
+    struct table by_name;   /* entries, by topic and index */
     struct watch **watches; /* [cores], NULL: nothing there */
     struct fetch *fetch;    /* the one under way */
     uint32_t watches_out;   /* reads and closes */
+    struct op free_step;
 };
 
 enum { SESSION_BUCKETS = 1024 };
@@ -81,6 +82,8 @@ struct sessions { /* whose home is here */
     uint32_t count_max;
     bool stopping;
     struct list parked; /* fetches that wait for records */
+    struct op wake_step;
+    struct list ending; /* sessions whose memory is being given back */
 };
 
 [[nodiscard]] int sessions_init(struct shard *shard);
@@ -109,13 +112,18 @@ void session_close(struct session *session);
 [[nodiscard]] bool session_put(struct session *session, struct session_topic **topic,
                                const struct fetch_request_topic *named,
                                const struct fetch_request_partition *asked, int32_t replica_id);
-/* Look again for the partitions that nobody was known to have. */
-void session_resolve(struct session *session);
+/* Look again for the first partition that nobody was known to have. It may end up behind the
+ * others: `last` is the last of them as they stood, from session_last_unowned. False: that was it. */
+[[nodiscard]] bool session_resolve_one(struct session *session, const struct link *last);
+static inline struct link *session_last_unowned(const struct session *session)
+{
+    return session->unowned.head.previous;
+}
 /* It has an error that only another look at the image can end. */
 void session_disown(struct session *session, struct session_entry *entry);
 void session_forget(struct session *session, struct view name, const struct uuid *id,
                     int32_t index);
-/* Owners have let go of what was forgotten. */
-void session_sweep(struct session *session);
+/* Owners have let go of what was forgotten: of so many. False: there are more. */
+[[nodiscard]] bool session_sweep(struct session *session, uint32_t count);
 
 #endif

@@ -1,0 +1,85 @@
+/* Requests as long as a client likes take many turns of the reactor, each of them short. */
+#include "tests/shard/broker_fixture.h"
+
+enum { MANY = 5000 };
+
+/* Sends what was begun; how many turns until its answer was there. */
+static uint32_t turns_of(struct client *client)
+{
+    uint32_t turns = 0;
+    client_send(client);
+    client_forget(client);
+    for (; turns < RIG_TURNS_MAX && !client_has_answer(client) && !client->ended; turns++) {
+        rig_turn(client->rig);
+    }
+    cr_assert(!client->ended, "closed");
+    return turns;
+}
+
+static struct fetch_response ask(struct client *client, struct fetch_request *request,
+                                 uint32_t *turns)
+{
+    struct fetch_response response;
+    fetch_request_encode(request, client_begin(client, API_FETCH, 12), 12);
+    *turns = turns_of(client);
+    struct cursor body = client_receive(client, API_FETCH, 12);
+    cr_assert(fetch_response_decode(&response, &body, 12, &client->arena));
+    cr_assert_eq(response.error_code, KAFKA_NONE);
+    return response;
+}
+
+Test(steps, a_session_resolves_and_forgets_many_partitions_in_many_turns)
+{
+    struct rig *rig = rig_new(2, NULL);
+    struct client client;
+    uint32_t turns;
+    client_open(&client, rig);
+    static struct fetch_request_partition partitions[MANY];
+    static int32_t forgotten[MANY];
+    for (int32_t i = 0; i < MANY; i++) {
+        fetch_request_partition_init(&partitions[i]);
+        partitions[i].partition = i;
+        forgotten[i] = i;
+    }
+    struct fetch_request_topic topic;
+    fetch_request_topic_init(&topic);
+    topic.topic = view_of_text("none");
+    topic.partitions = partitions;
+    topic.partitions_count = MANY;
+    struct fetch_request request;
+    fetch_request_init(&request);
+    request.session_epoch = 0;
+    request.topics = &topic;
+    request.topics_count = 1;
+    struct fetch_response response = ask(&client, &request, &turns);
+    cr_assert_eq(response.responses[0].partitions_count, MANY);
+
+    struct fetch_request_forgotten_topic forget = {
+        .topic = view_of_text("none"), .partitions = forgotten, .partitions_count = MANY};
+    request.session_id = response.session_id;
+    request.session_epoch = 1;
+    request.topics_count = 0;
+    request.forgotten_topics_data = &forget;
+    request.forgotten_topics_data_count = 1;
+    response = ask(&client, &request, &turns);
+    cr_assert_eq(response.responses_count, 0);
+    cr_assert_gt(turns, 2 * MANY / 64, "%u", turns);
+
+    client_create(&client, "known", MANY, NULL, 0); /* the same, of partitions that have owners */
+    topic.topic = forget.topic = view_of_text("known");
+    fetch_request_init(&request);
+    request.session_epoch = 0;
+    request.topics = &topic;
+    request.topics_count = 1;
+    response = ask(&client, &request, &turns);
+    request.session_id = response.session_id;
+    request.session_epoch = 1;
+    request.topics_count = 0;
+    request.forgotten_topics_data = &forget;
+    request.forgotten_topics_data_count = 1;
+    response = ask(&client, &request, &turns);
+    cr_assert_eq(response.responses_count, 0);
+    cr_assert_gt(turns, MANY / 64 + MANY / 64 / 2 + MANY / 256, "%u", turns);
+    client_close(&client);
+    rig_free(rig);
+}
