@@ -14,6 +14,7 @@
 #ifndef SHARD_CONTROL_H
 #define SHARD_CONTROL_H
 
+#include "net/codec/create_topics.h"
 #include "net/error.h"
 #include "shard/metadata_log.h"
 #include "shard/shard.h"
@@ -43,10 +44,7 @@ struct control_topic {
     enum kafka_error assigned_error; /* ... and what is wrong with that; told if all else is good */
     const char *assigned_why;
     uint32_t configs_count;
-    const struct control_config {
-        struct view name;
-        struct view value;
-    } * configs;
+    const struct create_topics_request_config *configs;
     /* out */
     enum kafka_error error;
     char message[CONTROL_MESSAGE_BYTES]; /* "" when there is none */

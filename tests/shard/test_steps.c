@@ -83,3 +83,34 @@ Test(steps, a_session_resolves_and_forgets_many_partitions_in_many_turns)
     client_close(&client);
     rig_free(rig);
 }
+
+Test(steps, many_topics_are_created_and_deleted_in_many_turns)
+{
+    struct rig *rig = rig_new(1, NULL);
+    struct client client;
+    client_open(&client, rig);
+    static char names[MANY][16];
+    static struct create_topics_request_topic topics[MANY];
+    static struct delete_topics_request_topic deletions[MANY];
+    for (int32_t i = 0; i < MANY; i++) {
+        snprintf(names[i], sizeof names[i], "a topic %d", i); /* no legal name */
+        topics[i] = (struct create_topics_request_topic){
+            .name = view_of_text(names[i]), .num_partitions = 1, .replication_factor = 1};
+        deletions[i] = (struct delete_topics_request_topic){.name = view_of_text(names[i])};
+    }
+    struct create_topics_request create = {
+        .topics = topics, .topics_count = MANY, .timeout_ms = 5000};
+    create_topics_request_encode(&create, client_begin(&client, API_CREATE_TOPICS, 7), 7);
+    uint32_t turns = turns_of(&client);
+    (void)client_receive(&client, API_CREATE_TOPICS, 7);
+    cr_assert_gt(turns, 2 * MANY / 64, "%u", turns);
+
+    struct delete_topics_request delete = {
+        .topics = deletions, .topics_count = MANY, .timeout_ms = 5000};
+    delete_topics_request_encode(&delete, client_begin(&client, API_DELETE_TOPICS, 6), 6);
+    turns = turns_of(&client);
+    (void)client_receive(&client, API_DELETE_TOPICS, 6);
+    cr_assert_gt(turns, 3 * MANY / 64, "%u", turns);
+    client_close(&client);
+    rig_free(rig);
+}
