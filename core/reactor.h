@@ -40,13 +40,16 @@ struct receive {
     uint8_t *data;      /* ... and the bytes lie here, until `then` returns */
 };
 
-/* Send all bytes of a gather list. At most one send at a time per socket.
- *   result   0, or -errno (the socket is then good for nothing more) */
+/* Send of a gather list what the socket takes now. With an empty list: nothing, but end when the
+ * socket would take some. At most one send at a time per socket. It never waits with bytes in hand:
+ * whose they are is for the caller to say.
+ *   result   bytes taken, fewer than all when the socket is full, or -errno (the socket is then good
+ *            for nothing more) */
 struct send {
     struct op op;
     int fd;
     uint32_t iov_count;    /* at most SEND_IOV_MAX */
-    struct iovec *iov;     /* borrowed, and modified, until then */
+    struct iovec *iov;     /* borrowed until then; none of them is empty */
     bool more;             /* more follows at once: the kernel may hold this back for it */
     struct msghdr message; /* the backend's */
 };

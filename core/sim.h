@@ -171,8 +171,6 @@ struct sim_io { /* an operation on its way, then waiting to be told */
     uint64_t begin;         /* of a flush: the disk's count */
     uint8_t *hot;           /* a receive's own buffer */
     struct sim_io *waiting; /* the next accept of a listener */
-    uint32_t iov_index;     /* of a send: how far it got */
-    size_t iov_done;
 };
 
 struct sim_io *sim_io_new(struct sim_core *core, enum sim_io_kind kind, int fd, struct op *op);

@@ -241,35 +241,32 @@ static void receive_pump(struct sim_connection *connection)
     }
 }
 
+/* Takes what there is room for; one that waits for room ends when there is a third of it. */
 static void send_pump(struct sim_connection *connection)
 {
     struct sim_stream *stream = &connection->to_client;
-    struct sim_io *io = connection->sending;
-    struct send *send = container_of(io->op, struct send, op);
+    struct send *send = container_of(connection->sending->op, struct send, op);
     if (connection->reset || connection->node_shut) {
         send_end(connection, connection->reset ? -ECONNRESET : -EPIPE);
         return;
     }
-    while (io->iov_index < send->iov_count) {
-        const struct iovec *iov = &send->iov[io->iov_index];
-        size_t room =
-            connection->room_bytes > stream->count ? connection->room_bytes - stream->count : 0;
-        size_t bytes = iov->iov_len - io->iov_done;
-        if (bytes > room) {
-            bytes = room;
+    uint32_t room =
+        connection->room_bytes > stream->count ? connection->room_bytes - stream->count : 0;
+    if (send->iov_count == 0) {
+        if (room >= connection->room_bytes / 3) {
+            send_end(connection, 0);
         }
-        if (bytes > 0) {
-            stream_put(stream, (const uint8_t *)iov->iov_base + io->iov_done, bytes);
-            io->iov_done += bytes;
-        }
-        if (io->iov_done < iov->iov_len) {
-            return; /* no room now */
-        }
-        io->iov_index++;
-        io->iov_done = 0;
+        return;
+    }
+    uint32_t taken = 0;
+    for (uint32_t i = 0; i < send->iov_count && taken < room; i++) {
+        size_t bytes = send->iov[i].iov_len;
+        bytes = bytes < room - taken ? bytes : room - taken;
+        stream_put(stream, send->iov[i].iov_base, bytes);
+        taken += (uint32_t)bytes;
     }
     sim_at(connection->node, SIM_POINT_SEND);
-    send_end(connection, 0);
+    send_end(connection, taken);
 }
 
 /* Whatever of the node's operations can go on. */

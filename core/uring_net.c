@@ -239,51 +239,30 @@ void uring_receive_starved(struct reactor *reactor)
 
 /* -- sending ----------------------------------------------------------------------------------- */
 
-static void send_begin(struct reactor *reactor, struct send *send)
-{
-    send->message.msg_iov = send->iov;
-    send->message.msg_iovlen = send->iov_count;
-    struct io_uring_sqe *sqe = uring_sqe(reactor, send, URING_SEND);
-    sqe->opcode = IORING_OP_SENDMSG;
-    sqe->fd = send->fd;
-    sqe->addr = (uintptr_t)&send->message;
-    sqe->len = 1;
-    sqe->msg_flags = MSG_NOSIGNAL | MSG_WAITALL | (send->more ? MSG_MORE : 0);
-}
-
-/* Steps over what has left. True if anything is left. */
-static bool send_advance(struct send *send, size_t bytes)
-{
-    while (send->iov_count && bytes >= send->iov->iov_len) {
-        bytes -= send->iov->iov_len;
-        send->iov++;
-        send->iov_count--;
-    }
-    if (send->iov_count) {
-        send->iov->iov_base = (uint8_t *)send->iov->iov_base + bytes;
-        send->iov->iov_len -= bytes;
-    }
-    return send->iov_count > 0;
-}
-
 void uring_send(struct reactor *reactor, struct send *send)
 {
-    memset(&send->message, 0, sizeof(send->message));
-    if (send_advance(send, 0)) {
-        send_begin(reactor, send);
-    } else {
-        uring_end_later(reactor, &send->op, 0);
+    struct io_uring_sqe *sqe = uring_sqe(reactor, send, URING_SEND);
+    sqe->fd = send->fd;
+    if (send->iov_count == 0) {
+        sqe->opcode = IORING_OP_POLL_ADD;
+        sqe->poll32_events = POLLOUT;
+        return;
     }
+    send->message = (struct msghdr){.msg_iov = send->iov, .msg_iovlen = send->iov_count};
+    sqe->opcode = IORING_OP_SENDMSG;
+    sqe->addr = (uintptr_t)&send->message;
+    sqe->len = 1;
+    sqe->msg_flags = MSG_NOSIGNAL | MSG_DONTWAIT | (send->more ? MSG_MORE : 0);
 }
 
 void uring_sent(struct reactor *reactor, struct send *send, int32_t result)
 {
-    bool again = result == -EINTR || result == -EAGAIN;
-    if (again || (result > 0 && send_advance(send, result))) {
-        send_begin(reactor, send);
+    bool is_wait = send->iov_count == 0;
+    if (result == -EINTR || (is_wait && result == -EAGAIN)) {
+        uring_send(reactor, send);
         return;
     }
-    send->op.result = result < 0 ? result : send->iov_count ? -EPIPE : 0;
+    send->op.result = result == -EAGAIN || (is_wait && result > 0) ? 0 : result;
     send->op.then(&send->op);
 }
 

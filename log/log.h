@@ -79,12 +79,15 @@ struct log_locate {
 
 /* Bytes of a segment, in memory for as long as they are pinned.
  *   result   bytes (at least 1, at most those asked for), -ESTALE: not there any more, -ENOBUFS: no
- *            memory for a read from disk now, or -EIO */
+ *            memory for a read from disk now, or -EIO
+ * Who holds pins while it waits for another may be waiting for one of its own kind: so only the
+ * first one waits. */
 struct log_pin {
     struct op op;
     int64_t segment_base;
     uint32_t position;
     uint32_t bytes_max;
+    bool holds_others;   /* the caller has pins already: it does not wait for memory */
     const uint8_t *data; /* out */
 
     /* read.c only */

@@ -27,9 +27,10 @@ static void pin_read(struct op *op);
 
 /* -- buffers ----------------------------------------------------------------------------------- */
 
-/* NULL: op waits for one, and `then` runs as soon as one may be had; or, with *result set, none of
- * this store's reads will ever give one back. */
-static uint8_t *buffer_take(struct store *store, uint32_t bytes, struct op *op, op_fn *then)
+/* NULL: op waits for one, and `then` runs as soon as one may be had; or, with op->result set, it may
+ * not wait, or none of this store's reads will ever give one back. */
+static uint8_t *buffer_take(struct store *store, uint32_t bytes, bool may_wait, struct op *op,
+                            op_fn *then)
 {
     uint8_t *buffer = slab_take(&store->reactor->slabs, BUDGET_READS, bytes);
     if (buffer) {
@@ -39,7 +40,7 @@ static uint8_t *buffer_take(struct store *store, uint32_t bytes, struct op *op, 
     op->then = then;
     op->waits_for = "memory for reads";
     op->result = 0;
-    if (store->reads_out > 0) {
+    if (may_wait && store->reads_out > 0) {
         op_queue_push(&store->read_waits, op);
     } else {
         op->result = -ENOBUFS;
@@ -264,7 +265,7 @@ static void locate_held(struct op *op)
     }
     uint32_t position = block_floor(locate->scan_position);
     uint64_t left = block_ceiling(segment->written) - position;
-    locate->io.buffer = buffer_take(store, SCAN_BYTES, op, locate_go_on);
+    locate->io.buffer = buffer_take(store, SCAN_BYTES, true, op, locate_go_on);
     if (!locate->io.buffer) {
         segment_drop(segment); /* asked for again with the memory */
         return;
@@ -379,7 +380,7 @@ static void pin_held(struct op *op)
     }
     uint32_t position = block_floor(pin->position);
     pin->io.bytes = (uint32_t)block_ceiling(pin->position + pin->want) - position;
-    pin->io.buffer = buffer_take(store, pin->io.bytes, op, pin_go_on);
+    pin->io.buffer = buffer_take(store, pin->io.bytes, !pin->holds_others, op, pin_go_on);
     if (!pin->io.buffer) {
         segment_drop(pin->segment);
         return;

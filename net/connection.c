@@ -111,6 +111,12 @@ void server_arm_sweep(struct server *server)
                                server->options.progress_us;
         due_us = progress_us < due_us ? progress_us : due_us;
     }
+    first = list_first(&server->stalled);
+    if (first && !list_is_empty(&server->hungry)) {
+        uint64_t stalled_us =
+            container_of(first, struct output, stalled)->stalled_us + server->options.stalled_us;
+        due_us = stalled_us < due_us ? stalled_us : due_us;
+    }
     uint64_t now_us = reactor_now_us(server->reactor);
     if (due_us == UINT64_MAX || server->stopping) {
         return;
@@ -133,6 +139,15 @@ static void server_swept(struct op *op)
             break;
         }
         connection_close(container_of(input, struct connection, input), "a frame came too slowly");
+    }
+    while (!list_is_empty(&server->hungry) && (first = list_first(&server->stalled)) != NULL) {
+        struct output *output = container_of(first, struct output, stalled);
+        if (output->stalled_us + server->options.stalled_us > now_us) {
+            break;
+        }
+        link_remove(first);
+        connection_close(container_of(output, struct connection, output),
+                         "it does not read its replies, and memory is short");
     }
     while (server->options.idle_us && (first = list_first(&server->connections)) != NULL) {
         struct connection *connection = container_of(first, struct connection, link);
@@ -159,6 +174,7 @@ void server_init(struct server *server, struct reactor *reactor,
     list_init(&server->connections);
     list_init(&server->unfinished);
     list_init(&server->hungry);
+    list_init(&server->stalled);
     uint64_t reserve_bytes = reactor->slabs.budgets[BUDGET_RESERVE].bytes_max;
     uint32_t largest = SLAB_BYTES_MIN;
     while (largest < SLAB_BYTES_MAX && (uint64_t)largest * 2 <= reserve_bytes) {

@@ -7,7 +7,8 @@
  *
  * The next frame is handed up only when the request before it says so (connection_next): Produce
  * when its shares have left, anything else when its reply has been sent. Until then, past
- * REQUESTS_PER_CONNECTION_MAX replies, or past the budget the socket is not read.
+ * REQUESTS_PER_CONNECTION_MAX replies, or past the budget the socket is not read. Whoever does not
+ * read his replies keeps them encoded in our memory: as long as nobody else waits for memory.
  * Closing is a wish: the socket is shut down, ops and requests come home, then it is freed.
  * Lives on one reactor.
  */
@@ -27,6 +28,7 @@ struct server_options {
     uint32_t frame_bytes_max; /* socket.request.max.bytes; the reserve's largest piece if less */
     uint64_t idle_us;         /* connections.max.idle.ms; 0: never */
     uint64_t progress_us;     /* by then an unfinished frame is whole or has grown fourfold */
+    uint64_t stalled_us;      /* replies that are not read are kept so long, if memory is short */
 };
 
 /* A core's part of the wire. */
@@ -42,6 +44,7 @@ struct server {
     struct list connections; /* the longest idle first */
     struct list unfinished;  /* with a frame under way, the oldest first */
     struct list hungry;      /* waiting for memory, in the order they came */
+    struct list stalled;     /* with replies that the peer does not read, the longest first */
     struct op feed;
     bool feed_due;
     struct timer sweep;

@@ -66,6 +66,7 @@ static void input_wait_for_memory(struct connection *connection, uint64_t bytes)
     input->wanted_bytes = (uint32_t)bytes;
     list_push(&connection->server->hungry, &input->hungry);
     link_remove(&input->unfinished); /* that it does not get on is not its fault */
+    server_arm_sweep(connection->server);
 }
 
 /* Room for the rest of the frame under way, as far as has come: `more` bytes are at hand. */

@@ -3,11 +3,13 @@
 #include "net/connection.h"
 
 #include <assert.h>
+#include <errno.h>
 
 static void output_flushed(struct op *op);
 static void output_go_on(struct connection *connection);
 static void output_pinned(struct op *op);
 static void output_sent(struct op *op);
+static void output_has_room(struct op *op);
 
 static struct connection *connection_of(struct output *output)
 {
@@ -117,10 +119,9 @@ static void output_pop(struct connection *connection, bool sent)
 
 /* -- gathering ------------------------------------------------------------------------------------ */
 
-/* Where the next byte to be gathered is; false: nothing is ready. */
-static bool output_find_place(struct output *output)
+/* A place before the first reply moves to its start, once that is ready. False: it is not. */
+static bool output_find_place(struct output *output, struct output_place *place)
 {
-    struct output_place *place = &output->gathered;
     if (!place->reply && output->first && output->first->ready) {
         *place = (struct output_place){.reply = output->first, .piece = output->first->head.first};
     }
@@ -147,23 +148,31 @@ static bool output_step(struct output_place *place)
 
 static void output_add(struct output *output, const uint8_t *data, uint32_t bytes)
 {
-    if (bytes > 0) {
-        output->iov[output->send.iov_count++] =
-            (struct iovec){.iov_base = (void *)data, .iov_len = bytes};
-        output->send_bytes += bytes;
-    }
+    output->iov[output->send.iov_count++] =
+        (struct iovec){.iov_base = (void *)data, .iov_len = bytes};
+    output->send_bytes += bytes;
+    output->gathered.position += bytes;
 }
 
 enum hole_progress { HOLE_DONE, HOLE_FULL, HOLE_WAITS };
 
-/* A pinned piece joins the gather list. */
-static void output_add_piece(struct output *output, struct reply_piece *piece)
+/* A piece has come. False: it is not for this send, or for none. */
+static bool output_add_piece(struct connection *connection, struct reply_piece *piece)
 {
-    assert(piece->op.result > 0 && piece->op.result <= piece->bytes_max);
+    struct output *output = &connection->output;
+    if (piece->op.result == -ENOBUFS && !piece->may_wait) {
+        output->pins_failed = true;
+        return false;
+    }
+    if (piece->op.result <= 0) {
+        connection_close(connection, "records of a reply are gone");
+        return false;
+    }
+    assert(piece->op.result <= piece->bytes_max);
     output_add(output, piece->data, (uint32_t)piece->op.result);
     output->pieces_count++;
     output->pieces_bytes += (uint32_t)piece->op.result;
-    output->gathered.hole_position += (uint32_t)piece->op.result;
+    return true;
 }
 
 /* Pin the next pieces of the hole at the place. */
@@ -171,27 +180,28 @@ static enum hole_progress output_fill_hole(struct connection *connection)
 {
     struct output *output = &connection->output;
     struct output_place *place = &output->gathered;
-    while (place->hole_position < place->piece->hole_bytes) {
-        uint32_t room = REPLY_PIECE_BYTES_MAX - output->pieces_bytes;
-        if (output->pieces_count == REPLY_PIECES_MAX || room == 0 ||
+    uint64_t piece_end = (uint64_t)place->piece->bytes + place->piece->hole_bytes;
+    while (place->position < piece_end) {
+        uint32_t pinned = output->pieces_bytes;
+        uint32_t room = pinned < output->pieces_bytes_max ? output->pieces_bytes_max - pinned : 0;
+        if (output->pieces_count == REPLY_PIECES_MAX || room == 0 || output->pins_failed ||
             output->send.iov_count == SEND_IOV_MAX) {
             return HOLE_FULL;
         }
-        uint32_t left = place->piece->hole_bytes - place->hole_position;
+        uint64_t left = piece_end - place->position;
         struct reply_piece *piece = &output->pieces[output->pieces_count];
         *piece = (struct reply_piece){.reply = place->reply,
                                       .name = place->piece->hole_name,
-                                      .position = place->hole_position,
-                                      .bytes_max = left < room ? left : room};
+                                      .position = (uint32_t)(place->position - place->piece->bytes),
+                                      .bytes_max = left < room ? (uint32_t)left : room,
+                                      .may_wait = output->pieces_count == 0};
         if (!place->reply->pin(place->reply, piece, output_pinned)) {
             output->pinning = true;
             return HOLE_WAITS;
         }
-        if (piece->op.result <= 0) {
-            connection_close(connection, "records of a reply are gone");
+        if (!output_add_piece(connection, piece) && !output->pins_failed) {
             return HOLE_WAITS;
         }
-        output_add_piece(output, piece);
     }
     return HOLE_DONE;
 }
@@ -202,17 +212,20 @@ static bool output_gather(struct connection *connection, bool *more)
     struct output *output = &connection->output;
     struct output_place *place = &output->gathered;
     *more = false;
-    if (!output_find_place(output)) {
+    if (output->send.iov_count == 0) {
+        *place = output->sent;
+    }
+    if (!output_find_place(output, place)) {
         return true;
     }
     for (;;) {
-        if (!place->in_hole) {
+        if (place->position < place->piece->bytes) {
             if (output->send.iov_count == SEND_IOV_MAX) {
                 *more = true;
                 return true;
             }
-            output_add(output, place->piece->data, place->piece->bytes);
-            place->in_hole = true;
+            output_add(output, place->piece->data + place->position,
+                       place->piece->bytes - (uint32_t)place->position);
         }
         switch (output_fill_hole(connection)) {
         case HOLE_WAITS:
@@ -246,6 +259,7 @@ static void output_unpin(struct output *output)
     }
     output->pieces_count = 0;
     output->pieces_bytes = 0;
+    output->pins_failed = false;
     output->send.iov_count = 0;
     output->send_bytes = 0;
 }
@@ -258,7 +272,8 @@ static void output_close(struct connection *connection)
         return; /* comes here again when that has ended */
     }
     output_unpin(output);
-    output->gathered = (struct output_place){0};
+    output->sent = (struct output_place){0};
+    link_remove(&output->stalled);
     struct reply *reply = output->first;
     output->first = output->last = NULL;
     output->replies_count = 0;
@@ -322,42 +337,93 @@ static void output_pinned(struct op *op)
     struct reply_piece *piece = container_of(op, struct reply_piece, op);
     struct connection *connection = piece->reply->connection;
     connection->output.pinning = false;
-    if (op->result > 0) {
-        output_add_piece(&connection->output, piece);
-    } else {
-        connection_close(connection, "records of a reply are gone");
+    (void)output_add_piece(connection, piece);
+    output_go_on(connection);
+}
+
+/* The socket has so many more bytes. Replies of which it has all are done. */
+static void output_advance(struct connection *connection, uint64_t bytes)
+{
+    struct output *output = &connection->output;
+    struct output_place *place = &output->sent;
+    while (output_find_place(output, place)) {
+        uint64_t left = place->piece->bytes + (uint64_t)place->piece->hole_bytes - place->position;
+        if (bytes < left) {
+            place->position += bytes;
+            return;
+        }
+        bytes -= left;
+        place->position = 0;
+        place->piece = place->piece->next;
+        if (!place->piece) {
+            *place = (struct output_place){0};
+            output_pop(connection, true);
+            output_pop_skipped(connection);
+        }
+    }
+    assert(bytes == 0);
+}
+
+/* What is pinned is let go, for as long as it takes. */
+static void output_await_room(struct connection *connection)
+{
+    struct output *output = &connection->output;
+    struct server *server = connection->server;
+    if (!link_is_listed(&output->stalled)) {
+        output->stalled_us = reactor_now_us(server->reactor);
+        list_push(&server->stalled, &output->stalled);
+        server_arm_sweep(server);
+    }
+    output->sending = true;
+    reactor_send(server->reactor, &output->send, output_has_room);
+}
+
+static void output_has_room(struct op *op)
+{
+    struct output *output = container_of(op, struct output, send.op);
+    struct connection *connection = connection_of(output);
+    output->sending = false;
+    if (op->result < 0) {
+        connection_close(connection, NULL);
     }
     output_go_on(connection);
 }
 
-static bool place_is_end(const struct output_place *place)
+/* A socket is asked to take about as much as it took last. */
+static void output_learn(struct output *output, uint64_t taken)
 {
-    return place->in_hole && !place->piece->next &&
-           place->hole_position == place->piece->hole_bytes;
+    if (taken < output->send_bytes) {
+        output->pieces_bytes_max = taken < REPLY_PIECE_BYTES_MIN   ? REPLY_PIECE_BYTES_MIN
+                                   : taken < REPLY_PIECE_BYTES_MAX ? (uint32_t)taken
+                                                                   : REPLY_PIECE_BYTES_MAX;
+    } else {
+        link_remove(&output->stalled);
+        output->pieces_bytes_max = output->pieces_bytes_max < REPLY_PIECE_BYTES_MAX / 2
+                                       ? output->pieces_bytes_max * 2
+                                       : REPLY_PIECE_BYTES_MAX;
+    }
 }
 
 static void output_sent(struct op *op)
 {
     struct output *output = container_of(op, struct output, send.op);
     struct connection *connection = connection_of(output);
-    struct output_place *place = &output->gathered;
     output->sending = false;
     if (op->result < 0) {
         connection_close(connection, NULL);
-    } else {
-        metric_add(&connection->server->reactor->metrics, METRIC_BYTES_OUT, output->send_bytes);
+    } else if (op->result > 0) {
+        metric_add(&connection->server->reactor->metrics, METRIC_BYTES_OUT, (uint64_t)op->result);
         connection_touch(connection);
     }
+    uint64_t taken = op->result > 0 ? (uint64_t)op->result : 0;
+    bool is_full = taken < output->send_bytes;
+    output_learn(output, taken);
     output_unpin(output);
     if (!connection->closing) {
-        struct reply *last = place->reply;
-        bool is_end = place_is_end(place);
-        while (output->first != last) {
-            output_pop(connection, true);
-        }
-        if (is_end) {
-            *place = (struct output_place){0};
-            output_pop(connection, true);
+        output_advance(connection, taken);
+        if (is_full) {
+            output_await_room(connection);
+            return;
         }
     }
     output_go_on(connection);
@@ -367,7 +433,8 @@ static void output_sent(struct op *op)
 
 void output_init(struct output *output)
 {
-    *output = (struct output){0};
+    *output = (struct output){.pieces_bytes_max = REPLY_PIECE_BYTES_MAX};
+    link_init(&output->stalled);
 }
 
 bool output_is_home(const struct output *output)

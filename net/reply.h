@@ -7,11 +7,17 @@
  * The head is written by the codec (core/writer.h), which notes where named bytes belong. When the
  * reply's turn comes its bytes go out in order. The named ones are pinned piece by piece, at most
  * REPLY_PIECE_BYTES_MAX of them at a time per connection: asked for by `pin` when they are about to
- * be sent, returned by `unpin` when they have been. Several small replies leave in one send.
+ * be sent, returned by `unpin` when the socket has taken what it takes at once. Several small
+ * replies leave in one send.
+ *
+ * Nothing is pinned for a socket that is full: what did not go is asked for again when there is
+ * room, in smaller pieces. So a client that does not read holds nothing but its encoded reply, and
+ * when memory for those is short it is closed (server->stalled).
  */
 #ifndef NET_REPLY_H
 #define NET_REPLY_H
 
+#include "core/list.h"
 #include "core/reactor.h"
 #include "core/writer.h"
 
@@ -19,17 +25,20 @@ struct connection;
 
 enum {
     REPLY_PIECE_BYTES_MAX = 256 << 10, /* pinned at a time: what the kernel takes in one go */
+    REPLY_PIECE_BYTES_MIN = 16 << 10,  /* ... at least, however slowly the peer reads */
     REPLY_PIECES_MAX = 8,              /* and in how many pieces: small partitions side by side */
 };
 
 /* A piece of named bytes, on its way to the socket.
- *   result   bytes at data (1 to bytes_max), or < 0: they are gone, and the connection is closed */
+ *   result   bytes at data (1 to bytes_max); -ENOBUFS, if it may not wait: there is no memory for
+ *            it now; else < 0: they are gone, and the connection is closed */
 struct reply_piece {
     struct op op;
     struct reply *reply;
     void *name;        /* of the hole, as the writer was told */
     uint32_t position; /* in it */
     uint32_t bytes_max;
+    bool may_wait; /* for memory: nothing else is pinned here that others may be waiting for */
     const uint8_t *data;
     void *held; /* for whoever pins */
 };
@@ -76,20 +85,23 @@ struct output {          /* a connection's way out */
     /* reply.c only */
     struct op flush; /* so that what gets ready in one turn leaves in one send */
     bool flush_due;
-    bool sending;
-    bool pinning; /* a pin has not come home yet */
+    bool sending;     /* or waiting for room */
+    bool pinning;     /* a pin has not come home yet */
+    bool pins_failed; /* one that might not wait: what is there goes first */
     struct send send;
     struct iovec iov[SEND_IOV_MAX];
     struct reply_piece pieces[REPLY_PIECES_MAX]; /* pinned until the send has ended */
     uint32_t pieces_count;
     uint32_t pieces_bytes;
+    uint32_t pieces_bytes_max; /* so much at a time: what the socket has taken lately */
     uint64_t send_bytes;
-    struct output_place {    /* up to where all is sent, or in iov */
+    struct output_place {    /* between two bytes */
         struct reply *reply; /* NULL: before the first one */
         struct writer_piece *piece;
-        bool in_hole; /* the piece's own bytes are gathered */
-        uint32_t hole_position;
-    } gathered;
+        uint64_t position; /* in the piece: its own bytes, then those of its hole */
+    } sent, gathered;      /* up to where the socket has all; up to where all is in iov */
+    struct link stalled;   /* in server->stalled */
+    uint64_t stalled_us;   /* since when no send went whole */
 };
 
 void output_init(struct output *output);

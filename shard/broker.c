@@ -17,6 +17,8 @@ enum {
     READ_PIECE_BYTES = 256 << 10,
     /* A frame that has begun must be whole within this, or its slab serves someone else. */
     FRAME_PROGRESS_US = 60 * 1000 * 1000,
+    /* A client may look away for so long, though others wait for the memory of its replies. */
+    REPLY_STALLED_US = 10 * 1000 * 1000,
 };
 
 /*
@@ -379,7 +381,8 @@ static int open_listeners(struct broker *broker)
         struct shard *shard = &broker->shards[i];
         struct server_options server = {.frame_bytes_max = options->frame_bytes_max,
                                         .idle_us = options->idle_us,
-                                        .progress_us = FRAME_PROGRESS_US};
+                                        .progress_us = FRAME_PROGRESS_US,
+                                        .stalled_us = REPLY_STALLED_US};
         server_init(&shard->server, shard->reactor, &server, shard, request_start);
         broker->servers[i] = &shard->server;
     }

@@ -43,7 +43,8 @@ static bool range_pin_begin(struct range_pin *range_pin)
     struct reply_piece *piece = range_pin->piece;
     range_pin->pin = (struct log_pin){.segment_base = range->segment_base,
                                       .position = range->position + piece->position,
-                                      .bytes_max = piece->bytes_max};
+                                      .bytes_max = piece->bytes_max,
+                                      .holds_others = !piece->may_wait};
     return log_pin(partition->log, &range_pin->pin, pin_ended);
 }
 
@@ -78,7 +79,7 @@ bool fetch_pin(struct reply *reply, struct reply_piece *piece, op_fn *then)
     if (!range_pin_begin(range_pin)) {
         return false;
     }
-    if (range_pin->pin.op.result == -ENOBUFS) {
+    if (range_pin->pin.op.result == -ENOBUFS && piece->may_wait) {
         pin_ended(&range_pin->pin.op);
         return false;
     }
@@ -98,7 +99,7 @@ static void pin_arrived(struct op *op)
 static void pin_ended(struct op *op)
 {
     struct range_pin *range_pin = container_of(op, struct range_pin, pin.op);
-    if (op->result == -ENOBUFS) {
+    if (op->result == -ENOBUFS && range_pin->piece->may_wait) {
         timer_start(range_pin->owner->reactor, &range_pin->retry, PIN_RETRY_US, pin_again);
         return;
     }

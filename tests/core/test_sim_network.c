@@ -21,6 +21,7 @@ struct world {
     uint8_t echo[1 << 16];
     int64_t receive_result, send_result;
     uint32_t receives;
+    uint32_t waits; /* sends that were not taken whole */
     uint32_t shortest, longest;
     bool over; /* the node has closed */
 
@@ -42,12 +43,21 @@ static void node_over(struct world *world)
 static void node_sent(struct op *op)
 {
     struct world *world = container_of(op, struct world, send.op);
+    bool waited = world->send.iov_count == 0;
     world->send_result = op->result;
     if (op->result < 0) {
         node_over(world);
-    } else {
-        node_receive(world);
+        return;
     }
+    world->iov.iov_base = (uint8_t *)world->iov.iov_base + op->result;
+    world->iov.iov_len -= (size_t)op->result;
+    if (world->iov.iov_len == 0) {
+        node_receive(world);
+        return;
+    }
+    world->waits += !waited;
+    world->send.iov_count = waited; /* full: wait for room */
+    reactor_send(&world->reactor, &world->send, node_sent);
 }
 
 static void node_received(struct op *op)
@@ -220,6 +230,8 @@ Test(sim_network, holds_up_the_sender_when_nobody_reads)
     }
     cr_assert_eq(world->got_bytes, 0);
     cr_assert_not(world->over);
+    cr_assert_eq(world->waits, 1);
+    cr_assert_eq(world->send.iov_count, 0); /* and it waits for room */
     reactor_shutdown(&world->reactor, world->fd);
     cr_assert(sim_run(&world->sim, is_over, world, STEPS_MAX));
     cr_assert_eq(world->send_result, -EPIPE);

@@ -41,8 +41,9 @@ struct echo { /* a client writes, a server sends all back, the client compares *
     uint8_t held[URING_BUFFER_BYTES]; /* what the server has yet to send */
     uint8_t *sent, *back;
     size_t sent_bytes, back_bytes;
-    bool into; /* the client receives into its own memory */
-    bool done; /* all came back */
+    size_t asked_bytes; /* of the client's send */
+    bool into;          /* the client receives into its own memory */
+    bool done;          /* all came back */
     bool server_ended;
 };
 
@@ -52,6 +53,12 @@ static struct reactor *echo_reactor(struct echo *echo)
 }
 
 static void server_sent(struct op *op);
+
+static void server_send(struct echo *echo)
+{
+    echo->server_send.iov_count = 1;
+    reactor_send(echo_reactor(echo), &echo->server_send, server_sent);
+}
 
 static void server_received(struct op *op)
 {
@@ -64,16 +71,25 @@ static void server_received(struct op *op)
     memcpy(echo->held, echo->server_receive.data, op->result);
     echo->server_iov = (struct iovec){echo->held, op->result};
     echo->server_send.iov = &echo->server_iov;
-    echo->server_send.iov_count = 1;
     echo->server_send.fd = echo->server_receive.fd;
-    reactor_send(echo_reactor(echo), &echo->server_send, server_sent);
+    server_send(echo);
 }
 
 static void server_sent(struct op *op)
 {
     struct echo *echo = container_of(op, struct echo, server_send.op);
-    cr_assert_eq(op->result, 0);
-    reactor_receive(echo_reactor(echo), &echo->server_receive, server_received);
+    cr_assert_geq(op->result, 0);
+    bool waited = echo->server_send.iov_count == 0;
+    echo->server_iov.iov_base = (uint8_t *)echo->server_iov.iov_base + op->result;
+    echo->server_iov.iov_len -= op->result;
+    if (waited) {
+        server_send(echo);
+    } else if (echo->server_iov.iov_len > 0) { /* full: wait for room */
+        echo->server_send.iov_count = 0;
+        reactor_send(echo_reactor(echo), &echo->server_send, server_sent);
+    } else {
+        reactor_receive(echo_reactor(echo), &echo->server_receive, server_received);
+    }
 }
 
 static void accepted(struct op *op)
@@ -87,8 +103,14 @@ static void accepted(struct op *op)
 static void client_sent(struct op *op)
 {
     struct echo *echo = container_of(op, struct echo, client_send.op);
-    cr_assert_eq(op->result, 0);
+    cr_assert_geq(op->result, 0);
+    echo->sent_bytes += op->result;
     if (echo->sent_bytes == ECHO_BYTES) {
+        return;
+    }
+    if (echo->client_send.iov_count > 0 && (size_t)op->result < echo->asked_bytes) {
+        echo->client_send.iov_count = 0;
+        reactor_send(echo_reactor(echo), &echo->client_send, client_sent);
         return;
     }
     size_t bytes = ECHO_BYTES - echo->sent_bytes;
@@ -98,7 +120,7 @@ static void client_sent(struct op *op)
     echo->client_iov[1] = (struct iovec){from + bytes / 3, bytes - bytes / 3};
     echo->client_send.iov = echo->client_iov;
     echo->client_send.iov_count = 2;
-    echo->sent_bytes += bytes;
+    echo->asked_bytes = bytes;
     reactor_send(echo_reactor(echo), &echo->client_send, client_sent);
 }
 
@@ -169,6 +191,78 @@ static void echo_run(const char *mask, bool into)
     free(echo->back);
     free(echo);
 }
+
+/* -- a peer that does not read ------------------------------------------------------------------ */
+
+struct full {
+    struct fixture fixture;
+    struct send send;
+    struct iovec iov;
+    uint8_t bytes[256 << 10];
+    uint32_t ended;
+};
+
+static void full_sent(struct op *op)
+{
+    container_of(op, struct full, send.op)->ended++;
+}
+
+static void full_turn(struct full *full)
+{
+    for (uint32_t i = 0; i < 20; i++) {
+        reactor_turn(&full->fixture.reactors[0], false);
+    }
+}
+
+Test(uring, sends_what_the_socket_takes_and_then_waits_for_room)
+{
+    struct full *full = calloc(1, sizeof *full);
+    struct reactor *reactor = &full->fixture.reactors[0];
+    fixture_init(&full->fixture, 1, "");
+    int pair[2];
+    cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    size_t taken = 0;
+    do { /* each ends, though nobody reads */
+        full->iov = (struct iovec){full->bytes, sizeof full->bytes};
+        full->send.fd = pair[0];
+        full->send.iov = &full->iov;
+        full->send.iov_count = 1;
+        full->ended = 0;
+        reactor_send(reactor, &full->send, full_sent);
+        full_turn(full);
+        cr_assert_eq(full->ended, 1);
+        cr_assert_geq(full->send.op.result, 0);
+        taken += full->send.op.result;
+    } while (full->send.op.result > 0);
+    full->send.iov_count = 0;
+    full->ended = 0;
+    reactor_send(reactor, &full->send, full_sent);
+    full_turn(full);
+    cr_assert_eq(full->ended, 0);
+    while (taken > 0) {
+        ssize_t bytes = recv(pair[1], full->bytes, sizeof full->bytes, 0);
+        cr_assert_gt(bytes, 0);
+        taken -= bytes;
+    }
+    full_turn(full);
+    cr_assert_eq(full->ended, 1);
+    cr_assert_eq(full->send.op.result, 0);
+    reactor_send(reactor, &full->send, full_sent); /* there is room */
+    full_turn(full);
+    cr_assert_eq(full->ended, 2);
+    close(pair[1]);
+    full->iov = (struct iovec){full->bytes, sizeof full->bytes};
+    full->send.iov_count = 1;
+    reactor_send(reactor, &full->send, full_sent);
+    full_turn(full);
+    cr_assert_eq(full->ended, 3);
+    cr_assert_eq(full->send.op.result, -EPIPE);
+    reactor_close(reactor, pair[0]);
+    fixture_deinit(&full->fixture);
+    free(full);
+}
+
+/* -- echoes ------------------------------------------------------------------------------------ */
 
 Test(uring, echoes_through_hot_buffers)
 {

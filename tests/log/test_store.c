@@ -100,6 +100,36 @@ Test(store, rolls_segments_by_size_and_reads_across_them)
     place_deinit(&place);
 }
 
+/* With memory for one read: who holds it is not kept waiting for another, others wait for him. */
+static void waits_for_no_second_read(struct place *place, struct known *known)
+{
+    struct known_read first, second, third;
+    struct budget *reads = &place->reactor->slabs.budgets[BUDGET_READS];
+    known_locate(&known[0], &first, 0, 8192);
+    known_locate(&known[1], &second, 0, 8192);
+    known_locate(&known[1], &third, 0, 8192);
+    cr_assert_gt(known_pin(&known[0], &first, 8192), 0);
+    uint64_t bytes_max = reads->bytes_max;
+    reads->bytes_max = reads->bytes;
+    second.pin = (struct log_pin){.segment_base = second.locate.segment_base,
+                                  .position = second.locate.position,
+                                  .bytes_max = 8192,
+                                  .holds_others = true};
+    cr_assert_not(log_pin(known[1].log, &second.pin, known_pinned)); /* the file has to be opened */
+    place_until(place, &second.done);
+    cr_assert_eq(second.pin.op.result, -ENOBUFS);
+    third.pin = second.pin;
+    third.pin.holds_others = false;
+    cr_assert_not(log_pin(known[1].log, &third.pin, known_pinned));
+    place_let_pass(place, 10000);
+    cr_assert_not(third.done);
+    log_unpin(&first.pin);
+    place_until(place, &third.done);
+    cr_assert_gt(third.pin.op.result, 0);
+    log_unpin(&third.pin);
+    reads->bytes_max = bytes_max;
+}
+
 Test(store, evicts_what_is_settled_and_reads_it_from_disk)
 {
     static struct place place;
@@ -118,6 +148,8 @@ Test(store, evicts_what_is_settled_and_reads_it_from_disk)
         known_verify_from(&known[i], 500, 1);
         cr_assert_eq(known_offset_of(&known[i], 1001 + 77), 77);
     }
+    cr_assert_eq(place.store.reads_out, 0);
+    waits_for_no_second_read(&place, known);
     cr_assert_eq(place.store.reads_out, 0);
     static struct clean_stop_log stops[8];
     cr_assert_eq(place_close(&place, stops), 2);

@@ -42,6 +42,7 @@ struct wire {
     bool refuses;         /* connection_next is not called by itself */
     uint32_t named_bytes; /* replies carry a hole of so many */
     bool pins_later;
+    bool pins_scarcely; /* little at a time, and nothing on top of what is pinned already */
     bool stopped;
     struct op stop;
     uint8_t *back; /* what the client has received */
@@ -57,9 +58,13 @@ static bool echo_pin(struct reply *reply, struct reply_piece *piece, op_fn *then
     struct echo *echo = container_of(reply, struct echo, reply);
     cr_assert_leq(piece->bytes_max, REPLY_PIECE_BYTES_MAX);
     cr_assert_eq(piece->name, (void *)echo);
-    echo->pins++;
     piece->data = named + piece->position;
     piece->op.result = piece->bytes_max;
+    if (echo->wire->pins_scarcely) {
+        cr_assert(echo->pins == 0 || !piece->may_wait);
+        piece->op.result = piece->may_wait ? 1 + (int64_t)piece->bytes_max / 3 : -ENOBUFS;
+    }
+    echo->pins += piece->op.result > 0;
     if (echo->wire->pins_later) {
         piece->op.then = then;
         reactor_ready(&echo->wire->fixture.reactors[0], &piece->op, then);
@@ -357,14 +362,21 @@ Test(connection, does_not_hand_up_the_next_frame_unasked)
     wire_free(wire);
 }
 
-static void send_named_bytes(bool later)
+static struct wire *wire_new_named(const struct server_options *options)
 {
-    struct wire *wire = wire_new(NULL);
+    struct wire *wire = wire_new(options);
     wire->named_bytes = NAMED_BYTES;
-    wire->pins_later = later;
     for (uint32_t i = 0; i < NAMED_BYTES; i++) {
         named[i] = (uint8_t)(i * 31 >> 4);
     }
+    return wire;
+}
+
+static void send_named_bytes(bool later, bool scarcely)
+{
+    struct wire *wire = wire_new_named(NULL);
+    wire->pins_later = later;
+    wire->pins_scarcely = scarcely;
     uint8_t frames[200];
     size_t first = make_frame(frames, 30, 1);
     size_t bytes = first + make_frame(frames + first, 40, 2);
@@ -380,8 +392,45 @@ static void send_named_bytes(bool later)
 
 Test(connection, sends_named_bytes_piece_by_piece)
 {
-    send_named_bytes(false);
-    send_named_bytes(true);
+    send_named_bytes(false, false);
+    send_named_bytes(true, false);
+}
+
+Test(connection, sends_what_it_has_pinned_when_there_is_no_memory_for_more)
+{
+    send_named_bytes(false, true);
+    send_named_bytes(true, true);
+}
+
+/* The client has asked, and does not read for now. */
+static size_t wire_ask_and_look_away(struct wire *wire, uint8_t frame[64])
+{
+    size_t bytes = make_frame(frame, 30, 1);
+    cr_assert_eq(send(wire->client, frame, bytes, MSG_NOSIGNAL), (ssize_t)bytes);
+    for (uint32_t i = 0; i < 100; i++) {
+        reactor_turn(reactor_of(wire), false);
+    }
+    cr_assert_eq(wire->echoes_count, 1);
+    cr_assert_not(wire->echoes[0].done);
+    return bytes;
+}
+
+Test(connection, pins_nothing_for_a_client_that_does_not_read)
+{
+    for (uint32_t later = 0; later < 2; later++) {
+        struct wire *wire = wire_new_named(NULL);
+        uint8_t frame[64];
+        wire->pins_later = later;
+        size_t bytes = wire_ask_and_look_away(wire, frame);
+        cr_assert_eq(wire->echoes[0].pins, 0);
+        wire_await_bytes(wire, bytes + NAMED_BYTES); /* it reads after all: nothing is missing */
+        big_endian_store32(frame, 30 + NAMED_BYTES);
+        cr_assert_eq(memcmp(wire->back, frame, bytes), 0);
+        cr_assert_eq(memcmp(wire->back + bytes, named, NAMED_BYTES), 0);
+        wire_turn(wire, 5);
+        cr_assert(wire->echoes[0].sent);
+        wire_free(wire);
+    }
 }
 
 Test(connection, stops_reading_from_who_does_not_read)
@@ -485,6 +534,36 @@ Test(connection, waits_for_memory_that_others_hold)
     cr_assert_eq(memcmp(wire->back, frame, bytes), 0);
     close(first);
     free(frame);
+    wire_free(wire);
+}
+
+Test(connection, closes_who_does_not_read_when_others_wait_for_memory)
+{
+    static const struct server_options hasty = {.frame_bytes_max = 1 << 20,
+                                                .idle_us = 600000000,
+                                                .progress_us = 600000000,
+                                                .stalled_us = 1000};
+    struct wire *wire = wire_new_named(&hasty);
+    uint8_t frame[64];
+    size_t bytes = wire_ask_and_look_away(wire, frame);
+    int deaf = wire->client, pair[2];
+    cr_assert_eq(wire->server.connections_count, 1); /* memory is not short yet */
+    cr_assert_not(list_is_empty(&wire->server.stalled));
+    cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    cr_assert_eq(fcntl(pair[1], F_SETFL, O_NONBLOCK), 0);
+    server_adopt(&wire->server, pair[0]);
+    wire->client = pair[1];
+    budget_of(wire, BUDGET_REPLIES)->bytes_max = budget_of(wire, BUDGET_REPLIES)->bytes;
+    wire_write(wire, frame, bytes); /* it has to wait for the first one's reply */
+    cr_assert_eq(wire->echoes_count, 1);
+    for (uint32_t i = 0; i < 100000000 && wire->echoes_count < 2; i++) {
+        wire_turn(wire, 1);
+    }
+    cr_assert_eq(wire->echoes_count, 2);
+    cr_assert(wire->echoes[0].done);
+    cr_assert_not(wire->echoes[0].sent);
+    wire_await_bytes(wire, bytes + NAMED_BYTES);
+    close(deaf);
     wire_free(wire);
 }
 
