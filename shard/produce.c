@@ -12,11 +12,14 @@ enum {
     /* ... or waits for memory itself, this request for what its own parts hold: somebody gives up. */
     MEMORY_WAIT_US_MAX = 1000 * 1000,
     REBUILD_SLACK_BYTES = 4096,
+    ADMISSIONS_PER_STEP_MAX = 64,
 };
 
 static void parts_step(struct op *op);
 static void parts_may_have_memory(struct op *op);
 static void shares_leave(struct op *op);
+static void share_leave(struct produce *produce, struct produce_share *share);
+static void share_admitted(struct op *op); /* it had to wait for room in its line */
 static void share_arrived(struct op *op);
 static void shares_step(struct shard *shard);
 static void shares_step_again(struct op *op);
@@ -449,12 +452,13 @@ static void parts_may_have_memory(struct op *op)
 
 /* A quarter of what frames may take: the rest is for those who need other cores. One share may
  * always be out. */
-static bool line_is_full(const struct produce_line *line, const struct produce *produce)
+static bool line_is_full(const struct shard *shard, const struct produce_line *line)
 {
     return line->bytes_out > 0 &&
-           line->bytes_out > slabs_of(produce)->budgets[BUDGET_FRAMES].bytes_max / 4;
+           line->bytes_out > shard->reactor->slabs.budgets[BUDGET_FRAMES].bytes_max / 4;
 }
 
+/* Those who wait go before those who come. */
 static void shares_leave(struct op *op)
 {
     struct produce *produce = container_of(op, struct produce, step);
@@ -466,13 +470,12 @@ static void shares_leave(struct op *op)
         if (!share || !share->first) {
             continue;
         }
-        if (line_is_full(line, produce)) {
+        if (line_is_full(shard, line) || !op_queue_is_empty(&line->waiting)) {
             op_queue_push(&line->waiting, op);
             return;
         }
         line->bytes_out += share->bytes;
-        produce->shares_out++;
-        shard_run(shard, share->owner, &share->op, share_arrived);
+        share_leave(produce, share);
     }
     if (!connection->closing) {
         connection_next(connection);
@@ -480,6 +483,34 @@ static void shares_leave(struct op *op)
     if (--produce->shares_out == 0) {
         produce_reply(produce);
     }
+}
+
+static void share_leave(struct produce *produce, struct produce_share *share)
+{
+    produce->shares_out++;
+    shard_run(produce->request->shard, share->owner, &share->op, share_arrived);
+}
+
+/* There is room in a line: it is taken at once for those who have waited longest. If there is more
+ * than so many may have now, the others come when one of these is home. */
+static void line_admit(struct shard *shard, struct produce_line *line)
+{
+    for (uint32_t i = 0; i < ADMISSIONS_PER_STEP_MAX && !line_is_full(shard, line); i++) {
+        struct op *op = op_queue_pop(&line->waiting);
+        if (!op) {
+            return;
+        }
+        struct produce *produce = container_of(op, struct produce, step);
+        line->bytes_out += produce->shares[produce->leave_at]->bytes;
+        reactor_ready(shard->reactor, op, share_admitted);
+    }
+}
+
+static void share_admitted(struct op *op)
+{
+    struct produce *produce = container_of(op, struct produce, step);
+    share_leave(produce, produce->shares[produce->leave_at++]);
+    shares_leave(op);
 }
 
 /* -- owner ------------------------------------------------------------------------------------------ */
@@ -562,10 +593,7 @@ static void share_returned(struct op *op)
     struct shard *home = produce->request->shard;
     struct produce_line *line = &home->produce_lines[share->owner->index];
     line->bytes_out -= share->bytes;
-    struct op *waiting = op_queue_pop(&line->waiting);
-    if (waiting) {
-        reactor_ready(home->reactor, waiting, shares_leave);
-    }
+    line_admit(home, line);
     if (--produce->shares_out == 0) {
         produce_reply(produce);
     }

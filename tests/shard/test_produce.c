@@ -131,6 +131,66 @@ Test(produce, answers_pipelined_requests_in_order)
     rig_free(rig);
 }
 
+/* The partition of "t" that core 1 owns. */
+static int32_t partition_of_core_1(const struct rig *rig)
+{
+    const struct topic *topic = image_topic_by_name(rig->broker.shards[0].image, view_of_text("t"));
+    uint32_t index = 0;
+    while (topic->partitions[index].owner != 1) {
+        index++;
+    }
+    return (int32_t)index;
+}
+
+Test(produce, lets_all_leave_for_whom_there_is_room_in_the_order_they_came)
+{
+    enum { SMALL = 4 };
+    static uint8_t large[24 << 10], small[1024];
+    struct rig *rig = rig_new(2, NULL);
+    struct reactor *home = &rig->fixture.reactors[0], *owner = &rig->fixture.reactors[1];
+    struct client clients[2 * (SMALL + 1)]; /* every second one lives on core 0 */
+    for (uint32_t i = 0; i < 2 * (SMALL + 1); i++) {
+        client_open(&clients[i], rig);
+    }
+    client_create(&clients[0], "t", 8, NULL, 0);
+    home->slabs.budgets[BUDGET_FRAMES].bytes_max = 64 << 10; /* a line has a quarter of it */
+    size_t large_bytes = make_records(large, sizeof large, 5, 4000, now_ms(rig));
+    size_t small_bytes = make_records(small, sizeof small, 1, 100, now_ms(rig));
+    cr_assert_gt(large_bytes, 16 << 10);
+    int32_t index = partition_of_core_1(rig);
+    struct produce_line *line = &rig->broker.shards[0].produce_lines[1];
+
+    send_batch(&clients[0], 9, -1, "t", NULL, index, large, large_bytes);
+    for (uint32_t i = 0; i < RIG_TURNS_MAX && line->bytes_out == 0; i++) {
+        reactor_turn(home, false); /* and not the owner */
+    }
+    cr_assert_eq(line->bytes_out, large_bytes);
+    for (uint32_t i = 1; i <= SMALL; i++) {
+        send_batch(&clients[2 * i], 9, -1, "t", NULL, index, small, small_bytes);
+        const struct op *last = line->waiting.tail;
+        for (uint32_t k = 0; k < RIG_TURNS_MAX && line->waiting.tail == last; k++) {
+            reactor_turn(home, false);
+        }
+        cr_assert_eq(line->bytes_out, large_bytes); /* it waits */
+    }
+    for (uint32_t i = 0; i < RIG_TURNS_MAX && line->bytes_out >= large_bytes; i++) {
+        reactor_turn(owner, false);
+        reactor_turn(home, false);
+    }
+    cr_assert_eq(line->bytes_out, SMALL * small_bytes);
+    cr_assert(op_queue_is_empty(&line->waiting));
+    for (uint32_t i = 0; i <= SMALL; i++) {
+        struct produce_response_partition answer = receive_answer(&clients[2 * i], 9);
+        cr_assert_eq(answer.error_code, KAFKA_NONE);
+        cr_assert_eq(answer.base_offset, i == 0 ? 0 : 4 + i);
+    }
+    cr_assert_eq(line->bytes_out, 0);
+    for (uint32_t i = 0; i < 2 * (SMALL + 1); i++) {
+        client_close(&clients[i]);
+    }
+    rig_free(rig);
+}
+
 Test(produce, refuses_what_kafka_refuses)
 {
     struct rig *rig = rig_new(1, NULL);
