@@ -14,6 +14,7 @@ enum {
 static_assert(sizeof(struct request) <= 2 * SLAB_BYTES_MIN, "one small slab for each");
 
 static void request_handle(struct op *op);
+static void request_let_go(struct op *op);
 static void request_done(struct reply *reply, bool sent);
 
 static struct slabs *slabs_of(const struct request *request)
@@ -163,6 +164,10 @@ static void request_handle(struct op *op)
 
 void request_reply(struct request *request)
 {
+    if (!request->reply.pin) {
+        request->lets_go = true;
+        reactor_ready(request->shard->reactor, &request->op, request_let_go);
+    }
     reply_ready(&request->reply);
 }
 
@@ -177,26 +182,48 @@ void request_close(struct request *request, const char *cause)
     reply_skip(&request->reply);
 }
 
+/* What the reply was made from. The frame goes last: with it the connection may end. */
+static void request_give(struct request *request)
+{
+    struct frame frame = request->frame;
+    struct connection *connection = request->connection;
+    if (request->release) {
+        request->release(request);
+    }
+    arena_give_all(&request->arena);
+    request->has_let_go = true;
+    if (request->is_done) {
+        slab_give(slabs_of(request), BUDGET_SCRATCH, request, sizeof *request);
+    }
+    frame_give(connection, &frame);
+}
+
+/* The reply is encoded and names nothing: it may have to wait until the client reads. */
+static void request_let_go(struct op *op)
+{
+    struct request *request = container_of(op, struct request, op);
+    request->lets_go = false;
+    request_give(request);
+}
+
 static void request_done(struct reply *reply, bool sent)
 {
     struct request *request = container_of(reply, struct request, reply);
     struct connection *connection = request->connection;
     struct reactor *reactor = request->shard->reactor;
-    struct slabs *slabs = slabs_of(request);
-    struct frame frame = request->frame;
     bool asks_for_next = request->api_key != API_PRODUCE;
-    if (request->release) {
-        request->release(request);
-    }
     if (sent) {
         metric_observe(&reactor->metrics, HISTOGRAM_REQUEST_US,
                        reactor_now_us(reactor) - request->started_us);
     }
-    arena_give_all(&request->arena);
     writer_give_all(&reply->head);
-    slab_give(slabs, BUDGET_SCRATCH, request, sizeof *request);
+    request->is_done = true;
+    if (request->has_let_go) {
+        slab_give(slabs_of(request), BUDGET_SCRATCH, request, sizeof *request);
+    } else if (!request->lets_go) {
+        request_give(request);
+    }
     if (asks_for_next && !connection->closing) {
         connection_next(connection);
     }
-    frame_give(connection, &frame);
 }

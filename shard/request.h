@@ -27,14 +27,14 @@ struct request {
     struct op op;        /* the handler's, for whatever it waits for */
     struct shard *shard; /* home */
     struct connection *connection;
-    struct frame frame; /* decoded structs point into it; kept until the reply is done */
+    struct frame frame; /* decoded structs point into it; kept until the reply is encoded, ... */
     struct cursor body; /* behind the header */
     int16_t api_key;
     int16_t version;
     int32_t correlation_id;
     struct view client_id;
     uint64_t started_us;
-    struct arena arena; /* decoded structs, and what lives as long as the request */
+    struct arena arena; /* decoded structs; ... or done, if it names what stands in here */
     struct reply reply;
     void *state;                              /* the handler's, in the arena */
     void (*release)(struct request *request); /* before the memory goes; NULL: nothing to release */
@@ -43,6 +43,9 @@ struct request {
     struct memory scratch;
     struct memory replies;
     bool is_supported; /* false: ApiVersions, in a version that is not ours */
+    bool lets_go;      /* soon: request_let_go is on its way */
+    bool has_let_go;   /* frame and arena are given back */
+    bool is_done;      /* the reply is */
 };
 
 typedef void request_fn(struct request *request);

@@ -191,6 +191,57 @@ Test(produce, lets_all_leave_for_whom_there_is_room_in_the_order_they_came)
     rig_free(rig);
 }
 
+Test(produce, keeps_only_its_reply_for_a_client_that_does_not_read)
+{
+    enum { PARTITIONS = 2000, REQUESTS_MAX = 2000 };
+    struct rig *rig = rig_new(1, NULL);
+    struct client client;
+    client_open(&client, rig);
+    static struct produce_request_partition partitions[PARTITIONS];
+    for (int32_t i = 0; i < PARTITIONS; i++) {
+        partitions[i] = (struct produce_request_partition){.index = i, .records = {.bytes = -1}};
+    }
+    struct produce_request_topic topic = {.name = view_of_text("nowhere"),
+                                          .partition_data = partitions,
+                                          .partition_data_count = PARTITIONS};
+    struct produce_request request = {.transactional_id = VIEW_NULL,
+                                      .acks = -1,
+                                      .timeout_ms = 5000,
+                                      .topic_data = &topic,
+                                      .topic_data_count = 1};
+    produce_request_encode(&request, client_begin(&client, API_PRODUCE, 8), 8);
+    cr_assert(writer_finish(&client.writer));
+    size_t bytes = writer_position(&client.writer), at = 0;
+    uint8_t *frame = malloc(bytes);
+    writer_patch32(client.size, (uint32_t)bytes - 4);
+    writer_join(&client.writer, frame);
+    writer_give_all(&client.writer);
+
+    struct server *server = &rig->broker.shards[0].server;
+    uint32_t sent = 0, idle = 0;
+    while (sent < REQUESTS_MAX && idle < 5000) { /* until the broker reads no more */
+        ssize_t part = send(client.fd, frame + at, bytes - at, MSG_NOSIGNAL);
+        idle = part > 0 ? 0 : idle + 1;
+        at += part > 0 ? (size_t)part : 0;
+        if (at == bytes) {
+            at = 0;
+            sent++;
+        }
+        rig_turn(rig);
+    }
+    const struct connection *connection =
+        container_of(list_first(&server->connections), struct connection, link);
+    cr_assert_eq(connection->output.replies_count, REQUESTS_PER_CONNECTION_MAX);
+    const struct budget *budgets = rig->fixture.reactors[0].slabs.budgets;
+    /* received behind them: a hot buffer full, and a frame that has begun */
+    cr_assert_leq(budgets[BUDGET_FRAMES].bytes, 128 << 10, "%lu",
+                  (unsigned long)budgets[BUDGET_FRAMES].bytes);
+    cr_assert_leq(budgets[BUDGET_SCRATCH].bytes, REQUESTS_PER_CONNECTION_MAX * 2048);
+    client_close(&client);
+    free(frame);
+    rig_free(rig);
+}
+
 Test(produce, refuses_what_kafka_refuses)
 {
     struct rig *rig = rig_new(1, NULL);
