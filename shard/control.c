@@ -6,15 +6,25 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum {
+    RECORDS_PER_STEP = 64,
+    FREED_PER_STEP = 256,
+    ROUND_CHANGES_MAX = 256,
+    ROUND_BYTES_MAX = 1 << 20, /* with this much of records a round takes no further change */
+};
 
 /*
  * A round, downwards:
  */
 static void change_arrived(struct op *op); /* core 0: wait, or begin a round */
 static void round_begin(struct control *control);
+static void round_step(struct op *op); /* changes become records, and the next image */
+static void round_write(struct control *control);
 static void round_written(struct op *op);        /* durable, or the metadata log has failed */
 static void image_arrived(struct op *op);        /* a core: take the image over */
 static void image_returned(struct op *op);       /* core 0: the last one is back */
@@ -22,11 +32,10 @@ static void round_drop(struct control *control); /* the next deleted topic */
 static void drop_arrived(struct op *op);         /* a core: drop its logs of the topic */
 static void drop_returned(struct op *op);
 static void round_end(struct control *control); /* the changes go home */
-static void round_next(struct op *op);          /* what has come meanwhile */
+static void round_free(struct op *op);          /* what its image replaced */
+static void snapshot_step(struct op *op);       /* if one is worth it */
 static void snapshot_written(struct op *op);
-
-static const char metadata_failed[] =
-    "The metadata log cannot be written; see the broker's reports";
+static void round_next(struct op *op); /* what has come meanwhile */
 
 /* -- asking ------------------------------------------------------------------------------------- */
 
@@ -162,151 +171,181 @@ static bool change_record(struct control *control, const struct metadata_record 
 
 /* -- creating ------------------------------------------------------------------------------------ */
 
-static void topic_refuse(struct control_topic *topic, enum kafka_error error, const char *message)
+static struct control_topic *topic_at(const struct control *control)
 {
-    topic->error = error;
-    snprintf(topic->message, sizeof topic->message, "%s", message);
+    struct control_create *create = (struct control_create *)control->change;
+    return control->at < create->topics_count ? &create->topics[control->at] : NULL;
 }
 
-/* Checks as Kafka's controller does, in its order. */
-static bool create_check(struct control *control, struct control_topic *topic, bool *too_many)
+/* On to the next topic. */
+static void topic_next(struct control *control, enum control_state state)
+{
+    control->at++;
+    control->at_item = 0;
+    control->state = state;
+}
+
+__attribute__((format(printf, 4, 5))) static void topic_refuse(struct control *control,
+                                                               enum kafka_error error,
+                                                               enum control_state state,
+                                                               const char *format, ...)
+{
+    struct control_topic *topic = topic_at(control);
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(topic->message, sizeof topic->message, format, arguments);
+    va_end(arguments);
+    topic->error = error;
+    topic_next(control, state);
+}
+
+/* Checks as Kafka's controller does, in its order: first the name, ... */
+static void create_check_name(struct control *control)
 {
     const struct image *image = image_edit_view(control->edit);
-    const struct broker_settings *settings = control->shard->settings;
+    struct control_topic *topic = topic_at(control);
     const struct topic *other;
+    if (!topic) {
+        control->at = control->at_item = 0;
+        control->state = ROUND_MAKES;
+        return;
+    }
+    topic->error = KAFKA_NONE;
+    topic->message[0] = '\0';
     if (image_topic_by_name(image, topic->name)) {
-        topic_refuse(topic, KAFKA_TOPIC_ALREADY_EXISTS, "");
-        snprintf(topic->message, sizeof topic->message, "Topic '%.*s' already exists.",
-                 topic->name.bytes, (const char *)topic->name.data);
-        return false;
+        topic_refuse(control, KAFKA_TOPIC_ALREADY_EXISTS, ROUND_CHECKS,
+                     "Topic '%.*s' already exists.", topic->name.bytes,
+                     (const char *)topic->name.data);
+    } else if ((other = image_topic_collision(image, topic->name))) {
+        topic_refuse(control, KAFKA_INVALID_TOPIC_EXCEPTION, ROUND_CHECKS,
+                     "Topic '%.*s' collides with existing topic: %s", topic->name.bytes,
+                     (const char *)topic->name.data, other->name);
+    } else {
+        control->state = ROUND_CONFIGS;
     }
-    if ((other = image_topic_collision(image, topic->name))) {
-        topic_refuse(topic, KAFKA_INVALID_TOPIC_EXCEPTION, "");
-        snprintf(topic->message, sizeof topic->message,
-                 "Topic '%.*s' collides with existing topic: %s", topic->name.bytes,
-                 (const char *)topic->name.data, other->name);
-        return false;
-    }
-    for (uint32_t i = 0; i < topic->configs_count; i++) {
-        enum topic_config_id id = topic_config_find(topic->configs[i].name);
-        if (id == TOPIC_CONFIGS) {
-            topic_refuse(topic, KAFKA_INVALID_CONFIG, "");
-            snprintf(topic->message, sizeof topic->message, "Unknown topic config name: %.*s",
-                     topic->configs[i].name.bytes > 200 ? 200 : topic->configs[i].name.bytes,
-                     (const char *)topic->configs[i].name.data);
-            return false;
-        }
-        if (!topic_config_check(id, topic->configs[i].value, topic->message,
-                                sizeof topic->message)) {
-            topic->error = KAFKA_INVALID_CONFIG;
-            return false;
-        }
-    }
+}
+
+/* ... last its partitions. */
+static void create_check_partitions(struct control *control)
+{
+    const struct broker_settings *settings = control->shard->settings;
+    struct control_topic *topic = topic_at(control);
     int32_t replicas = topic->replication_factor == -1 ? settings->default_replication_factor
                                                        : topic->replication_factor;
     if (topic->assigned_error != KAFKA_NONE) {
-        topic_refuse(topic, topic->assigned_error, topic->assigned_why);
-        return false;
+        topic_refuse(control, topic->assigned_error, ROUND_CHECKS, "%s", topic->assigned_why);
+        return;
     }
     if (topic->assigned_count > 0) {
         topic->partitions_made = topic->assigned_count;
         replicas = 1;
     } else if (topic->replication_factor < -1 || topic->replication_factor == 0) {
-        topic_refuse(topic, KAFKA_INVALID_REPLICATION_FACTOR,
+        topic_refuse(control, KAFKA_INVALID_REPLICATION_FACTOR, ROUND_CHECKS,
                      "Replication factor must be larger than 0, or -1 to use the default value.");
-        return false;
+        return;
     } else if (topic->partitions_count < -1 || topic->partitions_count == 0) {
-        topic_refuse(topic, KAFKA_INVALID_PARTITIONS,
+        topic_refuse(control, KAFKA_INVALID_PARTITIONS, ROUND_CHECKS,
                      "Number of partitions was set to an invalid non-positive value.");
-        return false;
+        return;
     } else {
         topic->partitions_made =
             topic->partitions_count == -1 ? settings->num_partitions : topic->partitions_count;
     }
     if (replicas > 1) {
-        topic_refuse(topic, KAFKA_INVALID_REPLICATION_FACTOR, "");
-        snprintf(topic->message, sizeof topic->message,
-                 "Unable to replicate the partition %d time(s): The target replication factor of "
-                 "%d cannot be reached because only 1 broker(s) are registered.",
-                 replicas, replicas);
-        return false;
+        topic_refuse(control, KAFKA_INVALID_REPLICATION_FACTOR, ROUND_CHECKS,
+                     "Unable to replicate the partition %d time(s): The target replication factor "
+                     "of %d cannot be reached because only 1 broker(s) are registered.",
+                     replicas, replicas);
+        return;
     }
-    *too_many = topic->partitions_made >= CONTROL_RECORDS_MAX;
+    control->records += 1 + (int64_t)topic->configs_count + topic->partitions_made;
+    control->too_many |=
+        topic->partitions_made >= CONTROL_RECORDS_MAX || control->records > CONTROL_RECORDS_MAX;
+    topic_next(control, ROUND_CHECKS);
+}
+
+static void create_check_config(struct control *control)
+{
+    struct control_topic *topic = topic_at(control);
+    /* More than there may be are not looked at: the topic is refused anyway. */
+    if (control->at_item == topic->configs_count || topic->configs_count > CONTROL_RECORDS_MAX) {
+        create_check_partitions(control);
+        return;
+    }
+    const struct create_topics_request_config *config = &topic->configs[control->at_item++];
+    enum topic_config_id id = topic_config_find(config->name);
+    char why[CONTROL_MESSAGE_BYTES];
+    if (id == TOPIC_CONFIGS) {
+        topic_refuse(control, KAFKA_INVALID_CONFIG, ROUND_CHECKS, "Unknown topic config name: %.*s",
+                     config->name.bytes > 200 ? 200 : config->name.bytes,
+                     (const char *)config->name.data);
+    } else if (!topic_config_check(id, config->value, why, sizeof why)) {
+        topic_refuse(control, KAFKA_INVALID_CONFIG, ROUND_CHECKS, "%s", why);
+    }
+}
+
+/* False, as for all that make records: out of memory, the round is lost. */
+static bool create_topic(struct control *control)
+{
+    bool validates_only = ((struct control_create *)control->change)->validate_only;
+    struct control_topic *topic = topic_at(control);
+    if (!topic) {
+        control->state = ROUND_NEXT;
+    } else if (topic->error == KAFKA_NONE && control->too_many) {
+        topic_refuse(control, KAFKA_POLICY_VIOLATION, ROUND_MAKES,
+                     "Unable to perform excessively large batch operation.");
+    } else if (topic->error != KAFKA_NONE || validates_only) {
+        topic_next(control, ROUND_MAKES);
+    } else if (image_topic_collision(image_edit_view(control->edit), topic->name)) {
+        topic_refuse(control, KAFKA_INVALID_TOPIC_EXCEPTION, ROUND_MAKES,
+                     "Topic collides with another topic of the request");
+    } else {
+        reactor_entropy(control->shard->reactor, topic->id.bytes, sizeof topic->id.bytes);
+        topic->id.bytes[6] = (uint8_t)((topic->id.bytes[6] & 0x0f) | 0x40); /* RFC 4122, v. 4 */
+        topic->id.bytes[8] = (uint8_t)((topic->id.bytes[8] & 0x3f) | 0x80);
+        control->state = ROUND_CONFIGURES;
+        return change_record(control, &(struct metadata_record){
+                                          .type = METADATA_TOPIC,
+                                          .topic = {.name = topic->name, .topic_id = topic->id}});
+    }
     return true;
 }
 
-static bool create_partitions(struct control *control, struct control_topic *topic)
+static bool create_config(struct control *control)
 {
+    const struct control_topic *topic = topic_at(control);
+    if (control->at_item == topic->configs_count) {
+        control->at_item = 0;
+        control->state = ROUND_PARTITIONS;
+        return true;
+    }
+    const struct create_topics_request_config *config = &topic->configs[control->at_item++];
+    return change_record(control, &(struct metadata_record){.type = METADATA_CONFIG,
+                                                            .config = {.resource_type = 2,
+                                                                       .resource_name = topic->name,
+                                                                       .name = config->name,
+                                                                       .value = config->value}});
+}
+
+static bool create_partition(struct control *control)
+{
+    const struct control_topic *topic = topic_at(control);
     int32_t node_id = control->shard->settings->node_id;
-    for (int32_t i = 0; i < topic->partitions_made; i++) {
-        struct metadata_record record = {.type = METADATA_PARTITION};
-        partition_record_init(&record.partition);
-        record.partition.partition_id = i;
-        record.partition.topic_id = topic->id;
-        record.partition.replicas = record.partition.isr = &node_id;
-        record.partition.replicas_count = record.partition.isr_count = 1;
-        record.partition.leader = node_id;
-        record.partition.leader_epoch = record.partition.partition_epoch = 0;
-        record.partition.directories = &control->directory_id;
-        record.partition.directories_count = 1;
-        if (!change_record(control, &record)) {
-            return false;
-        }
+    if (control->at_item == (uint32_t)topic->partitions_made) {
+        topic_next(control, ROUND_MAKES);
+        return true;
     }
-    return true;
-}
-
-static bool create_topic(struct control *control, struct control_topic *topic)
-{
-    reactor_entropy(control->shard->reactor, topic->id.bytes, sizeof topic->id.bytes);
-    topic->id.bytes[6] = (uint8_t)((topic->id.bytes[6] & 0x0f) | 0x40); /* RFC 4122, version 4 */
-    topic->id.bytes[8] = (uint8_t)((topic->id.bytes[8] & 0x3f) | 0x80);
-    struct metadata_record record = {.type = METADATA_TOPIC,
-                                     .topic = {.name = topic->name, .topic_id = topic->id}};
-    bool good = change_record(control, &record);
-    for (uint32_t i = 0; good && i < topic->configs_count; i++) {
-        record = (struct metadata_record){.type = METADATA_CONFIG,
-                                          .config = {.resource_type = 2,
-                                                     .resource_name = topic->name,
-                                                     .name = topic->configs[i].name,
-                                                     .value = topic->configs[i].value}};
-        good = change_record(control, &record);
-    }
-    return good && create_partitions(control, topic);
-}
-
-/* False: out of memory, the round is lost. */
-static bool round_create(struct control *control, struct control_create *create)
-{
-    int64_t records = 0;
-    bool too_many = false;
-    for (uint32_t i = 0; i < create->topics_count; i++) {
-        struct control_topic *topic = &create->topics[i];
-        topic->error = KAFKA_NONE;
-        topic->message[0] = '\0';
-        bool huge = false;
-        if (create_check(control, topic, &huge)) {
-            records += 1 + topic->configs_count + topic->partitions_made;
-            too_many |= huge || records > CONTROL_RECORDS_MAX;
-        }
-    }
-    for (uint32_t i = 0; i < create->topics_count; i++) {
-        struct control_topic *topic = &create->topics[i];
-        if (topic->error == KAFKA_NONE && too_many) {
-            topic_refuse(topic, KAFKA_POLICY_VIOLATION,
-                         "Unable to perform excessively large batch operation.");
-        } else if (topic->error == KAFKA_NONE && !create->validate_only) {
-            const struct image *image = image_edit_view(control->edit);
-            if (image_topic_collision(image, topic->name)) { /* with one of this request */
-                topic_refuse(topic, KAFKA_INVALID_TOPIC_EXCEPTION,
-                             "Topic collides with another topic of the request");
-            } else if (!create_topic(control, topic)) {
-                return false;
-            }
-        }
-    }
-    metadata_batches_end(&control->batches);
-    return true;
+    struct metadata_record record = {.type = METADATA_PARTITION};
+    partition_record_init(&record.partition);
+    record.partition.partition_id = (int32_t)control->at_item++;
+    record.partition.topic_id = topic->id;
+    record.partition.replicas = record.partition.isr = &node_id;
+    record.partition.replicas_count = record.partition.isr_count = 1;
+    record.partition.leader = node_id;
+    record.partition.leader_epoch = record.partition.partition_epoch = 0;
+    record.partition.directories = &control->directory_id;
+    record.partition.directories_count = 1;
+    return change_record(control, &record);
 }
 
 /* -- deleting, producer ids ---------------------------------------------------------------------- */
@@ -326,26 +365,29 @@ static bool dropping_push(struct control *control, const struct uuid *id)
     return true;
 }
 
-static bool round_delete(struct control *control, struct control_delete *delete)
+static bool delete_topic(struct control *control)
 {
-    for (uint32_t i = 0; i < delete->topics_count; i++) {
-        struct control_deletion *topic = &delete->topics[i];
-        topic->error = KAFKA_NONE;
-        if (!image_topic_by_id(image_edit_view(control->edit), &topic->id)) {
-            topic->error = KAFKA_UNKNOWN_TOPIC_ID;
-            continue;
-        }
+    struct control_delete *delete = (struct control_delete *)control->change;
+    if (control->at == delete->topics_count) {
+        control->state = ROUND_NEXT;
+        return true;
+    }
+    struct control_deletion *topic = &delete->topics[control->at++];
+    topic->error = KAFKA_NONE;
+    if (!image_topic_by_id(image_edit_view(control->edit), &topic->id)) {
+        topic->error = KAFKA_UNKNOWN_TOPIC_ID;
+    } else if (control->records == CONTROL_RECORDS_MAX) {
+        topic->error = KAFKA_UNKNOWN_SERVER_ERROR; /* Kafka's word for it */
+    } else {
+        control->records++;
         struct metadata_record record = {.type = METADATA_REMOVE_TOPIC,
                                          .remove_topic = {.topic_id = topic->id}};
-        if (!dropping_push(control, &topic->id) || !change_record(control, &record)) {
-            return false;
-        }
+        return dropping_push(control, &topic->id) && change_record(control, &record);
     }
-    metadata_batches_end(&control->batches);
     return true;
 }
 
-static bool round_producer_ids(struct control *control, struct control_producer_ids *ids)
+static bool give_producer_ids(struct control *control, struct control_producer_ids *ids)
 {
     ids->first = control->next_producer_id;
     ids->count = PRODUCER_IDS_BLOCK;
@@ -354,12 +396,15 @@ static bool round_producer_ids(struct control *control, struct control_producer_
         .producer_ids = {.broker_id = control->shard->settings->node_id,
                          .broker_epoch = control->broker_epoch,
                          .next_producer_id = ids->first + PRODUCER_IDS_BLOCK}};
-    bool good = change_record(control, &record);
-    metadata_batches_end(&control->batches);
-    return good;
+    return change_record(control, &record);
 }
 
 /* -- the round ------------------------------------------------------------------------------------ */
+
+static struct control *control_of_step(struct op *op)
+{
+    return container_of(op, struct control, step);
+}
 
 static void change_arrived(struct op *op)
 {
@@ -368,108 +413,139 @@ static void change_arrived(struct op *op)
     round_begin(control);
 }
 
-/* The round's changes could not be made: nothing of it was. */
-static void change_fail(struct op *op)
-{
-    struct control_change *change = change_of(op);
-    if (change->kind == CONTROL_CREATE) {
-        struct control_create *create = (struct control_create *)change;
-        for (uint32_t i = 0; i < create->topics_count; i++) {
-            if (create->topics[i].error == KAFKA_NONE && !create->validate_only) {
-                topic_refuse(&create->topics[i], KAFKA_KAFKA_STORAGE_ERROR, metadata_failed);
-            }
-        }
-    } else if (change->kind == CONTROL_DELETE) {
-        struct control_delete *delete = (struct control_delete *)change;
-        for (uint32_t i = 0; i < delete->topics_count; i++) {
-            delete->topics[i].error = KAFKA_KAFKA_STORAGE_ERROR;
-        }
-    } else {
-        ((struct control_producer_ids *)change)->count = 0;
-    }
-}
-
-static void round_fail(struct control *control)
-{
-    if (control->edit) {
-        image_edit_discard(control->edit);
-        control->edit = NULL;
-    }
-    control->dropping_count = 0;
-    for (struct op *op = control->round.head; op; op = op->next) {
-        change_fail(op);
-    }
-    round_end(control);
-}
-
-static bool round_change(struct control *control, struct op *op)
-{
-    struct control_change *change = change_of(op);
-    switch (change->kind) {
-    case CONTROL_CREATE:
-        return round_create(control, (struct control_create *)change);
-    case CONTROL_DELETE:
-        return round_delete(control, (struct control_delete *)change);
-    case CONTROL_PRODUCER_IDS:
-        return round_producer_ids(control, (struct control_producer_ids *)change);
-    }
-    return false;
-}
-
-/* All that wait, but nothing behind a deletion: a topic of the same name may be made when the old
- * one's directories are gone. */
-static void round_take(struct control *control)
-{
-    bool deletes = false;
-    while (!op_queue_is_empty(&control->waiting)) {
-        bool is_deletion = change_of(control->waiting.head)->kind == CONTROL_DELETE;
-        if (deletes && !is_deletion) {
-            break;
-        }
-        deletes = is_deletion;
-        op_queue_push(&control->round, op_queue_pop(&control->waiting));
-    }
-}
-
 static void round_begin(struct control *control)
 {
     if (control->busy || op_queue_is_empty(&control->waiting)) {
         return;
     }
     control->busy = true;
-    round_take(control);
-    int64_t producer_ids_before = control->next_producer_id;
+    control->state = ROUND_NEXT;
+    control->change = NULL;
+    control->round_count = 0;
+    control->producer_ids_before = control->next_producer_id;
     control->edit = image_edit_begin(control->image);
     metadata_batches_init(&control->batches, control->log.end_offset, control->log.epoch,
                           reactor_wall_ms(control->shard->reactor));
-    bool good = control->edit && !control->log.failed;
-    for (struct op *op = control->round.head; good && op; op = op->next) {
-        good = round_change(control, op);
+    round_step(&control->step);
+}
+
+/* The round's changes could not be made: nothing of it was. */
+static void round_fail(struct control *control)
+{
+    control->next_producer_id = control->producer_ids_before;
+    control->dropping_count = 0;
+    for (struct op *op = control->round.head; op; op = op->next) {
+        change_of(op)->failed = true;
+        if (change_of(op)->kind == CONTROL_PRODUCER_IDS) {
+            ((struct control_producer_ids *)change_of(op))->count = 0;
+        }
     }
-    if (!good) {
-        control->next_producer_id = producer_ids_before;
+    if (control->edit) {
+        image_edit_drop(control->edit);
+    }
+    round_end(control);
+}
+
+/*
+ * The next change. Nothing that is not a deletion comes behind one: a topic of the same name may be
+ * made when the old one's directories are gone. False: the round is complete.
+ */
+static bool round_take(struct control *control)
+{
+    struct op *op = control->waiting.head;
+    bool deletes = control->change && control->change->kind == CONTROL_DELETE;
+    if (!op || control->round_count == ROUND_CHANGES_MAX ||
+        control->batches.bytes_count >= ROUND_BYTES_MAX ||
+        (deletes && change_of(op)->kind != CONTROL_DELETE)) {
+        return false;
+    }
+    op_queue_push(&control->round, op_queue_pop(&control->waiting));
+    control->round_count++;
+    control->change = change_of(op);
+    control->change->failed = false;
+    control->at = control->at_item = 0;
+    control->records = 0;
+    control->too_many = false;
+    return true;
+}
+
+/* False: out of memory. */
+static bool change_begin(struct control *control)
+{
+    switch (control->change->kind) {
+    case CONTROL_CREATE:
+        control->state = ROUND_CHECKS;
+        return true;
+    case CONTROL_DELETE:
+        control->state = ROUND_DELETES;
+        return true;
+    case CONTROL_PRODUCER_IDS:
+        return give_producer_ids(control, (struct control_producer_ids *)control->change);
+    }
+    return false;
+}
+
+static void round_step(struct op *op)
+{
+    struct control *control = control_of_step(op);
+    bool good = control->edit && !control->log.failed;
+    for (uint32_t n = 0; good && n < RECORDS_PER_STEP; n++) {
+        switch (control->state) {
+        case ROUND_NEXT:
+            if (!round_take(control)) {
+                round_write(control);
+                return;
+            }
+            good = change_begin(control);
+            break;
+        case ROUND_CHECKS:
+            create_check_name(control);
+            break;
+        case ROUND_CONFIGS:
+            create_check_config(control);
+            break;
+        case ROUND_MAKES:
+            good = create_topic(control);
+            break;
+        case ROUND_CONFIGURES:
+            good = create_config(control);
+            break;
+        case ROUND_PARTITIONS:
+            good = create_partition(control);
+            break;
+        case ROUND_DELETES:
+            good = delete_topic(control);
+            break;
+        }
+    }
+    if (good) {
+        reactor_ready(control->shard->reactor, op, round_step);
+        return;
+    }
+    while (round_take(control)) { /* they fail too */
+    }
+    metadata_batches_deinit(&control->batches);
+    round_fail(control);
+}
+
+static void round_write(struct control *control)
+{
+    metadata_batches_end(&control->batches);
+    if (control->batches.failed) {
         metadata_batches_deinit(&control->batches);
         round_fail(control);
     } else if (control->batches.bytes_count == 0) { /* all were refused, or only asked */
-        image_edit_discard(control->edit);
-        control->edit = NULL;
         metadata_batches_deinit(&control->batches);
+        image_edit_drop(control->edit);
         round_end(control);
     } else {
         metadata_log_append(&control->log, &control->batches, &control->step, round_written);
     }
 }
 
-static struct control *control_of_step(struct op *op)
-{
-    return container_of(op, struct control, step);
-}
-
 static void publish(struct control *control)
 {
-    control->replaced = control->image;
     control->image = image_edit_end(control->edit, control->log.end_offset);
-    control->edit = NULL;
     control->replies_out = control->shard->count;
     for (uint32_t i = 0; i < control->shard->count; i++) {
         struct control_message *message = &control->messages[i];
@@ -508,8 +584,6 @@ static void image_returned(struct op *op)
     if (--control->replies_out > 0) {
         return;
     }
-    image_free_replaced(control->replaced);
-    control->replaced = NULL;
     control->dropping_at = 0;
     round_drop(control);
 }
@@ -567,20 +641,47 @@ static void round_end(struct control *control)
         struct control_change *change = change_of(op);
         shard_run(control->shard, change->home, op, change->then);
     }
+    control->replaced = control->edit;
+    control->edit = NULL;
+    round_free(&control->step);
+}
+
+/* Nobody waits for this but the next round. */
+static void round_free(struct op *op)
+{
+    struct control *control = control_of_step(op);
+    struct reactor *reactor = control->shard->reactor;
+    if (control->replaced && !image_edit_free_some(control->replaced, FREED_PER_STEP)) {
+        reactor_background(reactor, op, round_free);
+        return;
+    }
+    control->replaced = NULL;
     if (control->started) { /* it was the round of the start */
         struct op *started = control->started;
         control->started = NULL;
         control->busy = false;
         started->result = control->log.failed ? -EIO : 0;
         control->started_then(started);
-        return;
+    } else if (!control->log.failed && metadata_log_is_worth_a_snapshot(&control->log)) {
+        registration_snapshot_begin(control, &control->batches);
+        reactor_background(reactor, op, snapshot_step);
+    } else {
+        reactor_ready(reactor, op, round_next);
     }
-    if (!control->log.failed && metadata_log_is_worth_a_snapshot(&control->log) &&
-        registration_snapshot(control, &control->batches)) {
-        metadata_log_snapshot(&control->log, &control->batches, &control->step, snapshot_written);
-        return;
+}
+
+static void snapshot_step(struct op *op)
+{
+    struct control *control = control_of_step(op);
+    bool is_whole = registration_snapshot_go_on(control, &control->batches, RECORDS_PER_STEP);
+    if (control->batches.failed) { /* no memory for it now */
+        metadata_batches_deinit(&control->batches);
+        reactor_ready(control->shard->reactor, op, round_next);
+    } else if (is_whole) {
+        metadata_log_snapshot(&control->log, &control->batches, op, snapshot_written);
+    } else {
+        reactor_background(control->shard->reactor, op, snapshot_step);
     }
-    reactor_ready(control->shard->reactor, &control->step, round_next);
 }
 
 static void snapshot_written(struct op *op)
@@ -603,6 +704,9 @@ static void round_next(struct op *op)
 }
 
 /* -- start and stop --------------------------------------------------------------------------------- */
+
+/* Before the listeners are open nobody waits for this core: what was loaded is applied, and epochs
+ * rise, in one go. */
 
 static void start_loaded(struct op *op);
 static void start_epoch_begun(struct op *op);
@@ -640,7 +744,8 @@ static void start_fail(struct control *control, int64_t error)
 {
     struct op *started = control->started;
     if (control->edit) {
-        image_edit_discard(control->edit);
+        image_edit_drop(control->edit);
+        image_edit_free(control->edit);
         control->edit = NULL;
     }
     metadata_batches_deinit(&control->batches);

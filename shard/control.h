@@ -8,8 +8,10 @@
  *                                                     |  deleted topics -----mail--> drop their logs
  *      then <-----------------mail------------------- the round's changes go home
  *
- * Changes are made in rounds: what has come while a round was under way makes the next one. They
- * are durable before anybody sees them, and whoever asked hears of it when every core knows.
+ * Changes are made in rounds: what has come while a round was written makes the next one, or a part
+ * of it. A round is one batch of the metadata log. It is durable before anybody sees it, and whoever
+ * asked hears of it when every core knows. All of it goes in steps, so that a request for 10,000
+ * partitions, or a snapshot of a million, holds up nobody.
  */
 #ifndef SHARD_CONTROL_H
 #define SHARD_CONTROL_H
@@ -33,6 +35,7 @@ struct control_change {
     enum control_kind kind;
     struct shard *home;
     op_fn *then; /* at home */
+    bool failed; /* out: the metadata log could not be written; nothing was done */
 };
 
 /* One topic to be created; each is atomic. */
@@ -71,7 +74,7 @@ struct control_delete {
 struct control_producer_ids {
     struct control_change change;
     int64_t first; /* out */
-    int64_t count; /* out; 0: the metadata log cannot be written */
+    int64_t count; /* out; 0: failed */
 };
 
 /* From any shard; `then` runs there. Deleted: once no core serves it any more. */
@@ -93,10 +96,31 @@ struct control {
     /* control.c only */
     struct op_queue waiting; /* changes */
     struct op_queue round;   /* those of the round under way */
-    bool busy;               /* a round or a snapshot is under way */
+    uint32_t round_count;
+    bool busy; /* a round or a snapshot is under way */
+    enum control_state {
+        ROUND_NEXT,       /* the next change, or the round is complete */
+        ROUND_CHECKS,     /* a topic to be created: may it be? */
+        ROUND_CONFIGS,    /* ... with these configs? */
+        ROUND_MAKES,      /* it may: its first record, */
+        ROUND_CONFIGURES, /* ... those of its configs, */
+        ROUND_PARTITIONS, /* ... and of its partitions */
+        ROUND_DELETES,    /* a topic to be deleted */
+    } state;
+    struct control_change *change; /* the one at hand */
+    uint32_t at;                   /* its topic */
+    uint32_t at_item;              /* that topic's config or partition */
+    int64_t records;               /* that the change takes */
+    bool too_many;                 /* ... are more than it may have */
+    int64_t producer_ids_before;
     struct image_edit *edit;
     struct metadata_batches batches;
-    bool image_changed;
+    struct image_edit *replaced; /* by the round's image; to be freed when nobody reads it */
+    struct registration_walk {   /* of a snapshot that is being made */
+        const struct topic *topic;
+        uint32_t partition;
+        bool is_begun;
+    } walk;
     uint32_t replies_out; /* messages to cores that have not come home */
     struct control_message {
         struct op op;
@@ -104,8 +128,7 @@ struct control {
         struct control *control;
         struct image *image;
         struct uuid topic_id;
-    } * messages; /* [cores] */
-    struct image *replaced;
+    } * messages;          /* [cores] */
     struct uuid *dropping; /* topics deleted in this round, [dropping_count] */
     uint32_t dropping_count;
     uint32_t dropping_at;

@@ -332,6 +332,11 @@ static bool row_answer(struct creation *creation)
         row_refuse(row, topic->error, view_of_text(topic->message));
         return true;
     }
+    if (creation->create.change.failed) {
+        row_refuse(row, KAFKA_KAFKA_STORAGE_ERROR,
+                   view_of_text("The metadata log cannot be written; see the broker's reports"));
+        return true;
+    }
     row->topic_id = topic->id;
     row->num_partitions = topic->partitions_made;
     row->replication_factor = 1;

@@ -222,7 +222,8 @@ static void delete_topics_done(struct op *op)
 
 static void topic_answer(struct deletion *deletion)
 {
-    enum kafka_error error = deletion->topics[deletion->at].error;
+    enum kafka_error error = deletion->delete.change.failed ? KAFKA_KAFKA_STORAGE_ERROR
+                                                            : deletion->topics[deletion->at].error;
     struct delete_topics_response_topic *row =
         &deletion->response.responses[deletion->rows[deletion->at++]];
     row->error_code = (int16_t)error;

@@ -19,18 +19,17 @@ struct image_node {
 struct image_edit {
     struct image *base;
     struct image *next;
-    struct image_node *made;     /* for discard; cut at the end */
+    struct image *unwanted;      /* of these two; NULL while changes are made */
+    struct image_node *made;     /* unwanted if the edit is dropped */
     struct image_node **retired; /* nodes that only the base, or nobody, still has */
     size_t retired_count, retired_room;
-    struct topic **topics_made; /* for discard */
+    struct topic **topics_made; /* as the nodes */
     size_t topics_made_count, topics_made_room;
     struct topic **topics_retired;
     size_t topics_retired_count, topics_retired_room;
     uint64_t round;
     bool failed;
 };
-
-enum order { BY_NAME, BY_ID };
 
 /* -- looking ------------------------------------------------------------------------------------ */
 
@@ -46,7 +45,7 @@ const struct topic *image_topic_by_name(const struct image *image, struct view n
     if (name.bytes <= 0) {
         return NULL;
     }
-    const struct image_node *node = image->by_name;
+    const struct image_node *node = image->trees[IMAGE_BY_NAME];
     while (node) {
         int order = name_compare(name.data, (size_t)name.bytes, node->topic->name);
         if (order == 0) {
@@ -59,7 +58,7 @@ const struct topic *image_topic_by_name(const struct image *image, struct view n
 
 const struct topic *image_topic_by_id(const struct image *image, const struct uuid *id)
 {
-    const struct image_node *node = image->by_id;
+    const struct image_node *node = image->trees[IMAGE_BY_ID];
     while (node) {
         int order = memcmp(id->bytes, node->topic->id.bytes, sizeof id->bytes);
         if (order == 0) {
@@ -73,7 +72,7 @@ const struct topic *image_topic_by_id(const struct image *image, const struct uu
 const struct topic *image_topic_after(const struct image *image, const char *after)
 {
     const struct topic *found = NULL;
-    const struct image_node *node = image->by_name;
+    const struct image_node *node = image->trees[IMAGE_BY_NAME];
     while (node) {
         if (strcmp(node->topic->name, after) > 0) {
             found = node->topic;
@@ -85,42 +84,32 @@ const struct topic *image_topic_after(const struct image *image, const char *aft
     return found;
 }
 
-static bool names_collide(const char *one, struct view other)
+static uint8_t folded(uint8_t character)
 {
-    for (int32_t i = 0; i < other.bytes; i++) {
-        char a = one[i] == '.' ? '_' : one[i];
-        char b = other.data[i] == '.' ? '_' : (char)other.data[i];
-        if (a != b) {
-            return false;
-        }
-    }
-    return one[other.bytes] == '\0';
+    return character == '.' ? '_' : character;
 }
 
-/*
- * Names that collide are equal up to the first '.' or '_', so only the names with that prefix are
- * looked at.
- */
+/* The first difference between folded names. */
+static int folded_compare(const char *name, size_t bytes, const char *other)
+{
+    size_t i = 0;
+    while (i < bytes && other[i] != '\0' && folded((uint8_t)name[i]) == folded((uint8_t)other[i])) {
+        i++;
+    }
+    return (i < bytes ? folded((uint8_t)name[i]) : 0) - folded((uint8_t)other[i]);
+}
+
 const struct topic *image_topic_collision(const struct image *image, struct view name)
 {
-    char prefix[TOPIC_NAME_BYTES_MAX + 1];
-    int32_t bytes = 0;
-    while (bytes < name.bytes && bytes < TOPIC_NAME_BYTES_MAX && name.data[bytes] != '.' &&
-           name.data[bytes] != '_') {
-        prefix[bytes] = (char)name.data[bytes];
-        bytes++;
-    }
-    prefix[bytes] = '\0';
-    if (bytes == name.bytes) {
-        return NULL;
-    }
-    for (const struct topic *topic = image_topic_after(image, prefix);
-         topic && strncmp(topic->name, prefix, (size_t)bytes) == 0;
-         topic = image_topic_after(image, topic->name)) {
-        if (names_collide(topic->name, name) &&
-            name_compare(name.data, (size_t)name.bytes, topic->name) != 0) {
-            return topic;
+    const char *text = (const char *)name.data;
+    const struct image_node *node = image->trees[IMAGE_BY_FOLDED_NAME];
+    while (node) {
+        int order = folded_compare(text, (size_t)name.bytes, node->topic->name);
+        if (order == 0) {
+            bool is_itself = name_compare(name.data, (size_t)name.bytes, node->topic->name) == 0;
+            return is_itself ? NULL : node->topic;
         }
+        node = order < 0 ? node->left : node->right;
     }
     return NULL;
 }
@@ -294,11 +283,17 @@ static struct image_node *edit_own(struct image_edit *edit, struct image_node *n
     return copy;
 }
 
-static int node_order(enum order order, const struct topic *topic, const struct image_node *node)
+static int node_order(enum image_order order, const struct topic *topic,
+                      const struct image_node *node)
 {
-    return order == BY_NAME
-               ? strcmp(topic->name, node->topic->name)
-               : memcmp(topic->id.bytes, node->topic->id.bytes, sizeof topic->id.bytes);
+    const struct topic *other = node->topic;
+    if (order == IMAGE_BY_ID) {
+        return memcmp(topic->id.bytes, other->id.bytes, sizeof topic->id.bytes);
+    }
+    int difference = order == IMAGE_BY_FOLDED_NAME
+                         ? folded_compare(topic->name, strlen(topic->name), other->name)
+                         : 0;
+    return difference ? difference : strcmp(topic->name, other->name);
 }
 
 static uint64_t node_priority(const struct image_node *node)
@@ -310,7 +305,7 @@ static uint64_t node_priority(const struct image_node *node)
 
 /* Heaps are by priority: a node goes above those with less. */
 /* NOLINTNEXTLINE(misc-no-recursion): as deep as the tree, which its priorities keep shallow */
-static struct image_node *tree_insert(struct image_edit *edit, enum order order,
+static struct image_node *tree_insert(struct image_edit *edit, enum image_order order,
                                       struct image_node *tree, struct image_node *node)
 {
     if (!tree) {
@@ -359,7 +354,7 @@ static struct image_node *tree_merge(struct image_edit *edit, struct image_node 
 
 /* with NULL: take the topic out; else: put `with` in its place. */
 /* NOLINTNEXTLINE(misc-no-recursion): as deep as the tree */
-static struct image_node *tree_replace(struct image_edit *edit, enum order order,
+static struct image_node *tree_replace(struct image_edit *edit, enum image_order order,
                                        struct image_node *tree, const struct topic *topic,
                                        struct topic *with)
 {
@@ -444,26 +439,17 @@ struct topic *image_edit_add(struct image_edit *edit, const struct uuid *id, str
         return NULL;
     }
     topic->id = *id;
+    topic->round = edit->round;
     memcpy(topic->name, name.data, (size_t)name.bytes);
-    struct image_node *by_name = node_new(edit, topic);
-    struct image_node *by_id = node_new(edit, topic);
-    if (!by_name || !by_id) {
-        return NULL;
-    }
-    edit->next->by_name = tree_insert(edit, BY_NAME, edit->next->by_name, by_name);
-    edit->next->by_id = tree_insert(edit, BY_ID, edit->next->by_id, by_id);
-    edit->next->topics_count++;
-    return edit->failed ? NULL : topic;
-}
-
-static bool edit_made_topic(const struct image_edit *edit, const struct topic *topic)
-{
-    for (size_t i = edit->topics_made_count; i > 0; i--) { /* mostly the newest is asked for */
-        if (edit->topics_made[i - 1] == topic) {
-            return true;
+    for (uint32_t order = 0; order < IMAGE_ORDERS && !edit->failed; order++) {
+        struct image_node *node = node_new(edit, topic);
+        struct image_node **tree = &edit->next->trees[order];
+        if (node) {
+            *tree = tree_insert(edit, order, *tree, node);
         }
     }
-    return false;
+    edit->next->topics_count++;
+    return edit->failed ? NULL : topic;
 }
 
 static bool edit_retire_topic(struct image_edit *edit, struct topic *topic)
@@ -475,18 +461,26 @@ static bool edit_retire_topic(struct image_edit *edit, struct topic *topic)
     return !edit->failed;
 }
 
+static void edit_replace(struct image_edit *edit, const struct topic *topic, struct topic *with)
+{
+    for (uint32_t order = 0; order < IMAGE_ORDERS; order++) {
+        struct image_node **tree = &edit->next->trees[order];
+        *tree = tree_replace(edit, order, *tree, topic, with);
+    }
+}
+
 struct topic *image_edit_topic(struct image_edit *edit, const struct uuid *id)
 {
     struct topic *topic = (struct topic *)(uintptr_t)image_topic_by_id(edit->next, id);
-    if (!topic || edit_made_topic(edit, topic)) {
+    if (!topic || topic->round == edit->round) {
         return topic;
     }
     struct topic *copy = topic_copy(topic);
     if (!edit_keep_topic(edit, copy) || !edit_retire_topic(edit, topic)) {
         return NULL;
     }
-    edit->next->by_name = tree_replace(edit, BY_NAME, edit->next->by_name, topic, copy);
-    edit->next->by_id = tree_replace(edit, BY_ID, edit->next->by_id, topic, copy);
+    copy->round = edit->round;
+    edit_replace(edit, topic, copy);
     return edit->failed ? NULL : copy;
 }
 
@@ -496,8 +490,7 @@ bool image_edit_remove(struct image_edit *edit, const struct uuid *id)
     if (!topic || !edit_retire_topic(edit, topic)) {
         return false;
     }
-    edit->next->by_name = tree_replace(edit, BY_NAME, edit->next->by_name, topic, NULL);
-    edit->next->by_id = tree_replace(edit, BY_ID, edit->next->by_id, topic, NULL);
+    edit_replace(edit, topic, NULL);
     edit->next->topics_count--;
     return !edit->failed;
 }
@@ -505,51 +498,44 @@ bool image_edit_remove(struct image_edit *edit, const struct uuid *id)
 struct image *image_edit_end(struct image_edit *edit, int64_t offset)
 {
     assert(!edit->failed);
-    struct image *next = edit->next;
-    next->offset = offset;
-    next->partitions_count = edit->base->partitions_count;
-    for (size_t i = 0; i < edit->topics_made_count; i++) {
-        next->partitions_count += edit->topics_made[i]->partitions_count;
-    }
-    for (size_t i = 0; i < edit->topics_retired_count; i++) {
-        next->partitions_count -= edit->topics_retired[i]->partitions_count;
-    }
+    edit->next->offset = offset;
     edit->base->retired = edit;
-    return next;
+    edit->unwanted = edit->base;
+    edit->made = NULL;
+    edit->topics_made_count = 0;
+    return edit->next;
 }
 
-static void edit_free(struct image_edit *edit)
+void image_edit_drop(struct image_edit *edit)
 {
-    free(edit->retired);
-    free(edit->topics_made);
-    free(edit->topics_retired);
-    free(edit);
+    edit->unwanted = edit->next;
+    edit->retired_count = edit->topics_retired_count = 0;
 }
 
-void image_edit_discard(struct image_edit *edit)
+bool image_edit_free_some(struct image_edit *edit, uint32_t count)
 {
-    for (struct image_node *node = edit->made, *link; node; node = link) {
-        link = node->link;
-        free(node);
+    assert(edit->unwanted);
+    for (uint32_t n = 0; n < count; n++) {
+        if (edit->made) {
+            struct image_node *node = edit->made;
+            edit->made = node->link;
+            free(node);
+        } else if (edit->retired_count > 0) {
+            free(edit->retired[--edit->retired_count]);
+        } else if (edit->topics_made_count > 0) {
+            topic_free(edit->topics_made[--edit->topics_made_count]);
+        } else if (edit->topics_retired_count > 0) {
+            topic_free(edit->topics_retired[--edit->topics_retired_count]);
+        } else {
+            free(edit->retired);
+            free(edit->topics_made);
+            free(edit->topics_retired);
+            free(edit->unwanted);
+            free(edit);
+            return true;
+        }
     }
-    for (size_t i = 0; i < edit->topics_made_count; i++) {
-        topic_free(edit->topics_made[i]);
-    }
-    free(edit->next);
-    edit_free(edit);
-}
-
-void image_free_replaced(struct image *image)
-{
-    struct image_edit *edit = image->retired;
-    for (size_t i = 0; i < edit->retired_count; i++) {
-        free(edit->retired[i]);
-    }
-    for (size_t i = 0; i < edit->topics_retired_count; i++) {
-        topic_free(edit->topics_retired[i]);
-    }
-    edit_free(edit);
-    free(image);
+    return false;
 }
 
 /* NOLINTNEXTLINE(misc-no-recursion): the right spine by the loop, left subtrees as deep as the tree */
@@ -570,8 +556,9 @@ void image_free_all(struct image *image)
 {
     if (image) {
         assert(!image->retired);
-        tree_free(image->by_id, false);
-        tree_free(image->by_name, true);
+        for (uint32_t order = 0; order < IMAGE_ORDERS; order++) {
+            tree_free(image->trees[order], order == IMAGE_ORDERS - 1);
+        }
         free(image);
     }
 }

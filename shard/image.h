@@ -1,14 +1,14 @@
 /*
  * image -- the cluster's metadata at one offset of the metadata log; never changed once published.
  *
- *      image 41            image 42                  two search trees over the same topics,
- *        (m)                 (m')                    by name and by id; a change copies the
- *       /   \               /    \                   path to what it touches and shares the
+ *      image 41            image 42                  search trees over the same topics, by name,
+ *        (m)                 (m')                    by id and by folded name; a change copies
+ *       /   \               /    \                   the path to what it touches and shares the
  *     (c)   (t)  <-- shared      (t')                rest
  *
  * The control shard makes a new image for each round of changes, sends it to every core, and frees
  * what the round replaced when all have taken it over. So a pointer into an image is good until the
- * next wait, and not longer.
+ * next wait, and not longer. A name is folded by taking '.' for '_', which may not tell topics apart.
  */
 #ifndef SHARD_IMAGE_H
 #define SHARD_IMAGE_H
@@ -34,17 +34,20 @@ struct topic {
     uint32_t configs_count;
     struct topic_partition *partitions; /* [partitions_count] */
     uint32_t partitions_count;
+
+    /* image.c only */
+    uint64_t round; /* of changes that made it */
 };
+
+enum image_order { IMAGE_BY_NAME, IMAGE_BY_ID, IMAGE_BY_FOLDED_NAME, IMAGE_ORDERS };
 
 struct image {
     int64_t offset; /* the next one of the metadata log */
     uint32_t topics_count;
-    uint64_t partitions_count;
 
     /* image.c only */
     uint64_t round; /* of changes, from 0 */
-    struct image_node *by_name;
-    struct image_node *by_id;
+    struct image_node *trees[IMAGE_ORDERS];
     struct image_edit *retired; /* what the next image replaced; freed with this one */
 };
 
@@ -52,7 +55,7 @@ const struct topic *image_topic_by_name(const struct image *image, struct view n
 const struct topic *image_topic_by_id(const struct image *image, const struct uuid *id);
 /* Topics in name order: the first with a name > `after` ("" for the first); NULL at the end. */
 const struct topic *image_topic_after(const struct image *image, const char *after);
-/* A topic whose name differs from this one only in '.' and '_'; NULL: none. */
+/* A topic whose name differs from this one only in '.' and '_'; NULL: none, or it is a topic's. */
 const struct topic *image_topic_collision(const struct image *image, struct view name);
 
 /* -- for the control shard ---------------------------------------------------------------------- */
@@ -61,11 +64,9 @@ const struct topic *image_topic_collision(const struct image *image, struct view
 struct image_edit;
 
 [[nodiscard]] struct image *image_new(void);
-/* An image that nobody reads any more: with all it shares with none, or with its successor. */
-void image_free_all(struct image *image);
-void image_free_replaced(struct image *image);
+void image_free_all(struct image *image); /* that nobody reads any more */
 
-/* NULL: out of memory, as for all below; the edit is then only good for image_edit_discard. */
+/* NULL: out of memory, as for all below; the edit is then only good for image_edit_drop. */
 [[nodiscard]] struct image_edit *image_edit_begin(struct image *base);
 [[nodiscard]] struct topic *image_edit_add(struct image_edit *edit, const struct uuid *id,
                                            struct view name);
@@ -74,9 +75,18 @@ void image_free_replaced(struct image *image);
 [[nodiscard]] bool image_edit_remove(struct image_edit *edit, const struct uuid *id);
 /* As it will be: for questions while changes are made. */
 const struct image *image_edit_view(const struct image_edit *edit);
-/* The new image. The edit stays with the base until image_free_replaced(base). */
+/* The new image. */
 struct image *image_edit_end(struct image_edit *edit, int64_t offset);
-void image_edit_discard(struct image_edit *edit);
+/* It is not wanted after all. */
+void image_edit_drop(struct image_edit *edit);
+/* After one of these two: frees so many things of the base that the new image does not share, once
+ * nobody reads the base any more; or what the dropped edit made. True: all is gone, also `edit`. */
+[[nodiscard]] bool image_edit_free_some(struct image_edit *edit, uint32_t count);
+static inline void image_edit_free(struct image_edit *edit)
+{
+    while (!image_edit_free_some(edit, UINT32_MAX)) {
+    }
+}
 
 [[nodiscard]] bool topic_set_partition(struct topic *topic, uint32_t index,
                                        const struct topic_partition *partition);

@@ -137,44 +137,49 @@ void registration_end(struct control *control, struct metadata_batches *batches)
     metadata_batches_end(batches);
 }
 
-static void add_topic(struct control *control, struct metadata_batches *batches,
-                      const struct topic *topic)
+static void add_topic(struct metadata_batches *batches, const struct topic *topic)
 {
-    struct view name = view_of_text(topic->name);
-    int32_t node_id = control->shard->settings->node_id;
-    metadata_batches_add(batches,
-                         &(struct metadata_record){.type = METADATA_TOPIC,
-                                                   .topic = {.name = name, .topic_id = topic->id}});
-    for (uint32_t i = 0; i < topic->partitions_count; i++) {
-        struct metadata_record record = {.type = METADATA_PARTITION};
-        partition_record_init(&record.partition);
-        record.partition.partition_id = (int32_t)i;
-        record.partition.topic_id = topic->id;
-        record.partition.replicas = record.partition.isr = &node_id;
-        record.partition.replicas_count = record.partition.isr_count = 1;
-        record.partition.leader = node_id;
-        record.partition.leader_epoch = topic->partitions[i].leader_epoch;
-        record.partition.partition_epoch = topic->partitions[i].partition_epoch;
-        record.partition.directories = &control->directory_id;
-        record.partition.directories_count = 1;
-        metadata_batches_add(batches, &record);
-        if (i % CONTROL_RECORDS_MAX == CONTROL_RECORDS_MAX - 1) {
-            metadata_batches_end(batches);
-        }
-    }
-    for (uint32_t i = 0; i < topic->configs_count; i++) {
-        metadata_batches_add(
-            batches,
-            &(struct metadata_record){.type = METADATA_CONFIG,
-                                      .config = {.resource_type = 2,
-                                                 .resource_name = name,
-                                                 .name = view_of_text(topic->configs[i].name),
-                                                 .value = view_of_text(topic->configs[i].value)}});
-    }
-    metadata_batches_end(batches);
+    struct metadata_record record = {
+        .type = METADATA_TOPIC,
+        .topic = {.name = view_of_text(topic->name), .topic_id = topic->id}};
+    metadata_batches_add(batches, &record);
 }
 
-bool registration_snapshot(struct control *control, struct metadata_batches *batches)
+static void add_partition(struct control *control, struct metadata_batches *batches,
+                          const struct topic *topic, uint32_t index)
+{
+    int32_t node_id = control->shard->settings->node_id;
+    struct metadata_record record = {.type = METADATA_PARTITION};
+    partition_record_init(&record.partition);
+    record.partition.partition_id = (int32_t)index;
+    record.partition.topic_id = topic->id;
+    record.partition.replicas = record.partition.isr = &node_id;
+    record.partition.replicas_count = record.partition.isr_count = 1;
+    record.partition.leader = node_id;
+    record.partition.leader_epoch = topic->partitions[index].leader_epoch;
+    record.partition.partition_epoch = topic->partitions[index].partition_epoch;
+    record.partition.directories = &control->directory_id;
+    record.partition.directories_count = 1;
+    metadata_batches_add(batches, &record);
+    if (index % CONTROL_RECORDS_MAX == CONTROL_RECORDS_MAX - 1) {
+        metadata_batches_end(batches);
+    }
+}
+
+static void add_configs(struct metadata_batches *batches, const struct topic *topic)
+{
+    for (uint32_t i = 0; i < topic->configs_count; i++) { /* at most TOPIC_CONFIGS */
+        struct metadata_record record = {
+            .type = METADATA_CONFIG,
+            .config = {.resource_type = 2,
+                       .resource_name = view_of_text(topic->name),
+                       .name = view_of_text(topic->configs[i].name),
+                       .value = view_of_text(topic->configs[i].value)}};
+        metadata_batches_add(batches, &record);
+    }
+}
+
+void registration_snapshot_begin(struct control *control, struct metadata_batches *batches)
 {
     int64_t now_ms = reactor_wall_ms(control->shard->reactor);
     metadata_batches_init(batches, 0, control->log.epoch, now_ms);
@@ -185,10 +190,11 @@ bool registration_snapshot(struct control *control, struct metadata_batches *bat
     add_broker(control, batches, false);
     add_min_insync_replicas(batches);
     metadata_batches_end(batches);
-    for (const struct topic *topic = image_topic_after(control->image, ""); topic;
-         topic = image_topic_after(control->image, topic->name)) {
-        add_topic(control, batches, topic);
-    }
+    control->walk = (struct registration_walk){.topic = image_topic_after(control->image, "")};
+}
+
+static void snapshot_end(struct control *control, struct metadata_batches *batches)
+{
     metadata_batches_add(
         batches,
         &(struct metadata_record){.type = METADATA_PRODUCER_IDS,
@@ -197,9 +203,29 @@ bool registration_snapshot(struct control *control, struct metadata_batches *bat
                                                    .next_producer_id = control->next_producer_id}});
     metadata_batches_end(batches);
     metadata_batches_snapshot_footer(batches);
-    if (batches->failed) {
-        metadata_batches_deinit(batches);
-        return false;
+}
+
+bool registration_snapshot_go_on(struct control *control, struct metadata_batches *batches,
+                                 uint32_t count)
+{
+    struct registration_walk *walk = &control->walk;
+    for (uint32_t n = 0; n < count && !batches->failed; n++) {
+        const struct topic *topic = walk->topic;
+        if (!topic) {
+            snapshot_end(control, batches);
+            return true;
+        }
+        if (!walk->is_begun) {
+            add_topic(batches, topic);
+            walk->is_begun = true;
+        } else if (walk->partition < topic->partitions_count) {
+            add_partition(control, batches, topic, walk->partition++);
+        } else {
+            add_configs(batches, topic);
+            metadata_batches_end(batches);
+            *walk =
+                (struct registration_walk){.topic = image_topic_after(control->image, topic->name)};
+        }
     }
-    return true;
+    return false;
 }

@@ -16,7 +16,11 @@ enum { METADATA_VERSION_LEVEL = 30 /* metadata.version 4.3-IV0 */ };
 void registration_begin(struct control *control, struct metadata_batches *batches, bool is_new);
 void registration_end(struct control *control, struct metadata_batches *batches);
 
-/* The image as a snapshot. False: out of memory, and batches are empty. */
-[[nodiscard]] bool registration_snapshot(struct control *control, struct metadata_batches *batches);
+/* The image as a snapshot, whole when this many topics, partitions and configs of it have been
+ * written, again and again: then true. No round may be under way meanwhile, for control->walk has a
+ * pointer into the image. Out of memory: batches->failed. */
+void registration_snapshot_begin(struct control *control, struct metadata_batches *batches);
+[[nodiscard]] bool registration_snapshot_go_on(struct control *control,
+                                               struct metadata_batches *batches, uint32_t count);
 
 #endif

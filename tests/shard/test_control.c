@@ -1,6 +1,7 @@
 #include "shard/control.h"
 
 #include "shard/image.h"
+#include "shard/registration.h"
 #include "tests/shard/broker_fixture.h"
 
 static void send_create(struct client *client, const char *name)
@@ -82,5 +83,116 @@ Test(control, shows_no_topic_while_one_of_the_same_name_is_being_removed)
                              i == 1 ? 6 : 7);
         client_close(&clients[i]);
     }
+    rig_free(rig);
+}
+
+/* The file with this suffix in the metadata log's folder; its bytes. */
+static size_t read_metadata(const struct rig *rig, const char *suffix, uint8_t **bytes)
+{
+    char command[256], path[256] = "";
+    snprintf(command, sizeof command, "ls %s/__cluster_metadata-0/*%s", rig->directory, suffix);
+    FILE *names = popen(command, "r");
+    cr_assert(names && fgets(path, sizeof path, names));
+    pclose(names);
+    path[strcspn(path, "\n")] = '\0';
+    FILE *file = fopen(path, "r");
+    cr_assert(file);
+    *bytes = malloc(16 << 20);
+    size_t count = fread(*bytes, 1, 16 << 20, file);
+    fclose(file);
+    return count;
+}
+
+/* How many records of this type; and batches. */
+static uint32_t count_records(const uint8_t *bytes, size_t count, enum metadata_record_type type,
+                              uint32_t *batches)
+{
+    struct memory heap;
+    struct arena arena;
+    memory_init_heap(&heap);
+    arena_init(&arena, &heap, 64 << 20);
+    struct batch_walk walk = batch_walk(bytes, count);
+    struct batch batch;
+    uint32_t found = 0;
+    *batches = 0;
+    while (batch_walk_next(&walk, &batch)) {
+        struct records records = records_of(&batch, batch.bytes + BATCH_HEADER_BYTES,
+                                            batch.batch_bytes - BATCH_HEADER_BYTES);
+        struct record record;
+        (*batches)++;
+        while (!(batch.attributes & BATCH_CONTROL) && records_next(&records, &record)) {
+            struct metadata_record decoded;
+            cr_assert(metadata_record_decode(&decoded, record.value, &arena));
+            found += decoded.type == type;
+        }
+    }
+    cr_assert_eq(walk.state, BATCH_WHOLE);
+    arena_give_all(&arena);
+    return found;
+}
+
+Test(control, writes_changes_that_come_together_as_one_batch)
+{
+    struct rig *rig = rig_new(1, NULL);
+    struct client clients[6];
+    uint32_t batches_before, batches;
+    uint8_t *bytes;
+    for (uint32_t i = 0; i < 6; i++) {
+        client_open(&clients[i], rig);
+    }
+    size_t count = read_metadata(rig, ".log", &bytes);
+    cr_assert_eq(count_records(bytes, count, METADATA_TOPIC, &batches_before), 0);
+    free(bytes);
+    for (uint32_t i = 0; i < 6; i++) {
+        char name[8];
+        snprintf(name, sizeof name, "t%u", i);
+        send_create(&clients[i], name);
+    }
+    for (uint32_t i = 0; i < 6; i++) {
+        (void)client_receive(&clients[i], API_CREATE_TOPICS, 7);
+    }
+    count = read_metadata(rig, ".log", &bytes);
+    cr_assert_eq(count_records(bytes, count, METADATA_TOPIC, &batches), 6);
+    cr_assert_leq(batches - batches_before, 3, "%u", batches - batches_before);
+    free(bytes);
+    for (uint32_t i = 0; i < 6; i++) {
+        client_close(&clients[i]);
+    }
+    rig_free(rig);
+}
+
+Test(control, writes_a_snapshot_of_all_topics_in_steps)
+{
+    enum { PARTITIONS = 9000, TOPICS = 2 };
+    struct rig *rig = rig_new(2, NULL);
+    struct client client;
+    uint32_t batches;
+    uint8_t *bytes;
+    client_open(&client, rig);
+    struct create_topics_request_config config = {.name = view_of_text("segment.bytes"),
+                                                  .value = view_of_text("1048576")};
+    client_create(&client, "one", PARTITIONS, &config, 1);
+    client_create(&client, "two", PARTITIONS, &config, 1);
+    struct control *control = &rig->broker.control;
+    for (uint32_t i = 0; i < RIG_TURNS_MAX && control->busy; i++) {
+        rig_turn(rig);
+    }
+    cr_assert_gt(control->log.snapshot_bytes, 0);
+    cr_assert_eq(control->log.log_bytes, 0);
+    size_t count = read_metadata(rig, ".checkpoint", &bytes);
+    cr_assert_eq(count_records(bytes, count, METADATA_PARTITION, &batches), TOPICS * PARTITIONS);
+    cr_assert_eq(count_records(bytes, count, METADATA_TOPIC, &batches), TOPICS);
+    cr_assert_eq(count_records(bytes, count, METADATA_CONFIG, &batches), TOPICS + 1);
+    free(bytes);
+
+    struct metadata_batches snapshot;
+    uint32_t steps = 1;
+    registration_snapshot_begin(control, &snapshot);
+    while (!registration_snapshot_go_on(control, &snapshot, 64)) {
+        steps++;
+    }
+    cr_assert_gt(steps, TOPICS * PARTITIONS / 64);
+    metadata_batches_deinit(&snapshot);
+    client_close(&client);
     rig_free(rig);
 }

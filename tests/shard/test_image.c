@@ -26,7 +26,7 @@ static struct image *with_topic(struct image *image, uint32_t number)
 
 static struct image *replace(struct image *old, struct image *new)
 {
-    image_free_replaced(old);
+    image_edit_free(old->retired);
     return new;
 }
 
@@ -46,7 +46,6 @@ Test(image, finds_by_name_and_by_id_what_was_added)
     }
     cr_assert_null(image_topic_by_name(image, view_of_text("topic-500")));
     cr_assert_eq(image->topics_count, 500);
-    cr_assert_eq(image->partitions_count, 500);
     image_free_all(image);
 }
 
@@ -91,8 +90,7 @@ Test(image, keeps_an_old_image_as_it_was_while_a_new_one_is_made)
     cr_assert_null(image_topic_by_id(new, &removed));
     cr_assert_null(image_topic_by_name(new, view_of_text("topic-8")));
     cr_assert_eq(new->topics_count, 49);
-    cr_assert_eq(new->partitions_count, 50);
-    image_free_replaced(old);
+    image_edit_free(old->retired);
     image_free_all(new);
 }
 
@@ -105,7 +103,8 @@ Test(image, forgets_a_discarded_edit)
     cr_assert(image_edit_add(edit, &two, view_of_text("two")));
     cr_assert(image_edit_topic(edit, &one));
     cr_assert(image_edit_remove(edit, &one));
-    image_edit_discard(edit);
+    image_edit_drop(edit);
+    image_edit_free(edit);
     cr_assert_not_null(image_topic_by_id(image, &one));
     cr_assert_null(image_topic_by_id(image, &two));
     image_free_all(image);
@@ -120,7 +119,7 @@ Test(image, makes_and_removes_a_topic_in_one_edit)
     cr_assert(image_edit_remove(edit, &id));
     struct image *new = image_edit_end(edit, 5);
     cr_assert_eq(new->topics_count, 0);
-    image_free_replaced(image);
+    image_edit_free(image->retired);
     image_free_all(new);
 }
 
@@ -131,12 +130,61 @@ Test(image, notices_names_that_differ_only_in_dots_and_underscores)
     struct image_edit *edit = image_edit_begin(image);
     cr_assert(image_edit_add(edit, &id, view_of_text("a.b_c")));
     struct image *new = image_edit_end(edit, 1);
-    image_free_replaced(image);
+    image_edit_free(image->retired);
     cr_assert_not_null(image_topic_collision(new, view_of_text("a_b.c")));
     cr_assert_null(image_topic_collision(new, view_of_text("a.b_c")), "itself");
     cr_assert_null(image_topic_collision(new, view_of_text("a.b_cd")));
     cr_assert_null(image_topic_collision(new, view_of_text("a.b")));
     cr_assert_null(image_topic_collision(new, view_of_text("ab")));
+    image_free_all(new);
+}
+
+/* Names may be chosen so that all of them have a beginning in common: still a few are looked at. */
+Test(image, finds_a_collision_among_many_names_that_begin_alike)
+{
+    struct image *image = image_new();
+    char name[32];
+    for (uint32_t i = 0; i < 2000; i++) {
+        struct uuid id = id_of(i);
+        struct image_edit *edit = image_edit_begin(image);
+        snprintf(name, sizeof name, "a%c%u%c%u", i % 2 ? '.' : '_', i, i % 3 ? '.' : '_', i);
+        cr_assert(image_edit_add(edit, &id, view_of_text(name)));
+        image = replace(image, image_edit_end(edit, i));
+    }
+    for (uint32_t i = 0; i < 2000; i += 2) {
+        struct uuid id = id_of(i);
+        struct image_edit *edit = image_edit_begin(image);
+        cr_assert(image_edit_remove(edit, &id));
+        image = replace(image, image_edit_end(edit, i));
+    }
+    for (uint32_t i = 0; i < 2000; i++) {
+        snprintf(name, sizeof name, "a_%u%c%u", i, i % 3 ? '_' : '.', i);
+        const struct topic *topic = image_topic_collision(image, view_of_text(name));
+        cr_assert_eq(topic != NULL, i % 2 == 1);
+        cr_assert(!topic || topic->id.bytes[8] == (uint8_t)i);
+        snprintf(name, sizeof name, "a_%u", i);
+        cr_assert_null(image_topic_collision(image, view_of_text(name)));
+    }
+    image_free_all(image);
+}
+
+Test(image, frees_what_a_large_round_replaced_in_parts)
+{
+    struct image *image = image_new();
+    for (uint32_t i = 0; i < 300; i++) {
+        image = replace(image, with_topic(image, i));
+    }
+    struct image_edit *edit = image_edit_begin(image);
+    for (uint32_t i = 0; i < 300; i++) {
+        struct uuid id = id_of(i);
+        cr_assert(image_edit_remove(edit, &id));
+    }
+    struct image *new = image_edit_end(edit, 1);
+    uint32_t parts = 1;
+    while (!image_edit_free_some(edit, 64)) {
+        parts++;
+    }
+    cr_assert_gt(parts, 300 * (IMAGE_ORDERS + 1) / 64, "%u", parts);
     image_free_all(new);
 }
 
@@ -155,7 +203,7 @@ Test(image, keeps_configs_in_name_order_and_unsets_them)
     cr_assert(topic_set_config(topic, view_of_text("cleanup.policy"), VIEW_NULL));
     cr_assert_eq(topic->configs_count, 1);
     struct image *new = image_edit_end(edit, 1);
-    image_free_replaced(image);
+    image_edit_free(image->retired);
     image_free_all(new);
 }
 
