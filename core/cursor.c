@@ -147,7 +147,7 @@ int32_t cursor_compact_count(struct cursor *cursor, size_t item_bytes_min)
 struct cursor_tags cursor_tags(struct cursor *cursor)
 {
     struct cursor_tags tags = {.left = cursor_uvarint32(cursor)};
-    if (tags.left > cursor_left(cursor) / 2) { /* a tag and a size are two bytes at least */
+    if (tags.left > CURSOR_TAGS_MAX) {
         cursor_fail(cursor);
         tags.left = 0;
     }

@@ -200,8 +200,11 @@ int32_t cursor_compact_count_or_null(struct cursor *cursor, size_t item_bytes_mi
  *         }
  *     }
  *
- * A value not read to its end is a failure, and so are two fields of one tag.
+ * A value not read to its end is a failure, and so are two fields of one tag, or more than there can
+ * be: no message of Kafka's has a dozen, and a struct is read in one go.
  */
+enum { CURSOR_TAGS_MAX = 32 };
+
 struct cursor_tags {
     uint32_t left; /* fields still to come */
     uint32_t tag;

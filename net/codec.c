@@ -14,6 +14,15 @@ void *codec_take_items(struct cursor *cursor, struct arena *arena, int32_t *coun
     return items;
 }
 
+void *codec_take_few(struct cursor *cursor, struct arena *arena, int32_t *count, size_t item_bytes)
+{
+    if (*count > CODEC_FEW_MAX) {
+        cursor_fail(cursor);
+        *count = 0;
+    }
+    return codec_take_items(cursor, arena, count, item_bytes);
+}
+
 void *codec_take_or_null(struct cursor *cursor, struct arena *arena, size_t bytes)
 {
     if (cursor_int8(cursor) < 0 || cursor->failed) {

@@ -2,28 +2,11 @@
 """codec_generator -- from a schema of net/schema/ to the C structs that hold its messages and the
 functions that read and write them.
 
-    codec_generator.py SCHEMA OUT       writes OUT.h and OUT.c
+    codec_generator.py SCHEMA OUT       writes OUT.h and OUT.c; codec_schema.py tells of SCHEMA
 
-A schema names an API and its two messages, or single messages:
-
-    api Produce  key 0  versions 3-13  flexible 9+     message TopicRecord  key 2  versions 0
-                                                           name        string
-    request                                                topic_id    uuid
-        topic_data    [topic]
-            name      string   3-12
-            topic_id  uuid     13+
-
-    response ...
-
-A field is a line: its name, its type, and then in any order
-    3-12, 13+, 8    the versions that have it; otherwise all that its struct has
-    = -1            its default; otherwise 0, false, empty
-    tag 0           it is a tagged field
-    null 10+        it may be null in these versions; `?` behind the type says in all
-    inflexible      it keeps its old form in flexible versions
-A type is a scalar, string, bytes, records, the name of a struct whose fields stand indented below,
-or one of these in brackets: an array. A struct met again in its message has no fields there. What
-stands behind `#` on a field's line becomes its comment in the header.
+A struct without arrays is read and written straight down. One that holds arrays is a place to pause
+at: its function is a switch over how far it has come, falling through from one array to the next,
+and goes on inside of an array by the index kept in the walk (net/codec.h).
 """
 
 import contextlib
@@ -31,213 +14,9 @@ import os
 import re
 import sys
 
-SCALARS = {  # wire type: (C type, bytes)
-    "bool": ("bool", 1),
-    "int8": ("int8_t", 1),
-    "int16": ("int16_t", 2),
-    "uint16": ("uint16_t", 2),
-    "int32": ("int32_t", 4),
-    "uint32": ("uint32_t", 4),
-    "int64": ("int64_t", 8),
-    "float64": ("double", 8),
-    "uuid": ("struct uuid", 16),
-}
-VIEWS = {"string": "struct view", "bytes": "struct view", "records": "struct codec_records"}
+from codec_schema import SCALARS, VIEWS, Schema, SchemaError, is_pointer
+
 INT_NAMED = {-(2**31): "INT32_MIN", 2**31 - 1: "INT32_MAX", 2**63 - 1: "INT64_MAX"}
-RESERVED = ("cursor", "writer", "arena", "version", "tags", "measure", "count", "fill")
-VERSIONS = re.compile(r"^\d+(-\d+|\+)?$")
-
-
-# --- The schema: Message > Struct > Field -----------------------------------------------------
-
-
-class SchemaError(Exception):
-    pass
-
-
-class Struct:
-    """Named fields; versions are those in which some field holds one."""
-
-    def __init__(self, name, c_name, versions):
-        self.name = name
-        self.c_name = c_name
-        self.versions = versions
-        self.fields = []
-        self.in_tag = False  # part of a tagged field: compared with its default
-
-    def tagged(self):
-        return sorted((f for f in self.fields if f.tag is not None), key=lambda f: f.tag)
-
-    def untagged(self):
-        return [f for f in self.fields if f.tag is None]
-
-
-class Message(Struct):
-    def __init__(self, name, key, versions, flexible):
-        super().__init__(name.rsplit("_", 1)[-1], name, versions)
-        self.key = key
-        self.flexible = flexible  # the set of flexible versions
-        self.structs = {}  # by name, children before parents, itself last
-
-
-class Field:
-    def __init__(self, name, kind, is_array):
-        self.name = name
-        self.kind = kind  # of one item: a scalar, a view, or a struct's name
-        self.is_array = is_array
-        self.struct = None
-        self.versions = set()
-        self.nullable = set()
-        self.default = None
-        self.tag = None
-        self.inflexible = False
-        self.comment = ""
-
-    def is_compact(self, message, version):
-        """Whether lengths stand in their compact form."""
-        return version in message.flexible and not self.inflexible
-
-
-def snake(name):
-    return re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", name.replace("KRaft", "Kraft")).lower()
-
-
-def parse_versions(text, among):
-    """3-12, 13+ or 8, of those that there are."""
-    low, sign, high = re.match(r"(\d+)([-+]?)(\d*)", text).groups()
-    last = max(among) if sign == "+" else int(high or low)
-    return {v for v in range(int(low), last + 1) if v in among}
-
-
-def parse_head(words):
-    """The key (or None), the versions and the flexible ones of an api or message line."""
-    given = dict(zip(words[::2], words[1::2]))
-    if "versions" not in given or given.keys() - {"key", "versions", "flexible"}:
-        raise SchemaError("[key N]  versions N-N  [flexible N+]")
-    key = int(given["key"]) if "key" in given else None
-    versions = parse_versions(given["versions"], range(1000))
-    flexible = parse_versions(given["flexible"], versions) if "flexible" in given else set()
-    return key, versions, flexible
-
-
-class Schema:
-    def __init__(self, path):
-        self.path = path
-        self.api = None
-        self.messages = []
-        self.parents = []  # (indent, struct) of the lines above that can have fields
-        with open(path) as lines:
-            for number, line in enumerate(lines, 1):
-                try:
-                    self.parse_line(line)
-                except (SchemaError, ValueError, KeyError, AttributeError) as error:
-                    sys.exit(f"{path}:{number}: {error}")
-        for message in self.messages:
-            try:
-                check(message)
-            except SchemaError as error:
-                sys.exit(f"{path}: {error}")
-
-    def parse_line(self, line):
-        text, _, comment = line.partition("#")
-        words = text.split()
-        if not words:
-            return
-        indent = len(text) - len(text.lstrip())
-        if indent == 0:
-            self.parse_top(words)
-        else:
-            self.parse_field(indent, words, comment.strip())
-
-    def parse_top(self, words):
-        api = self.api
-        if words[0] == "api":
-            self.api = Message(snake(words[1]), *parse_head(words[2:]))
-            return
-        if words[0] == "message":
-            message = Message(snake(words[1]), *parse_head(words[2:]))
-        elif words in (["request"], ["response"]) and api:
-            message = Message(f"{api.c_name}_{words[0]}", api.key, api.versions, api.flexible)
-        else:
-            raise SchemaError(f"what is a '{words[0]}'?")
-        self.messages.append(message)
-        self.parents = [(0, message)]
-
-    def parse_field(self, indent, words, comment):
-        while self.parents[-1][0] >= indent:
-            self.parents.pop()
-        message, parent = self.messages[-1], self.parents[-1][1]
-        kind = re.match(r"^(\[)?(\w+)\]?(\?)?$", words[1])
-        field = Field(words[0], kind[2], bool(kind[1]))
-        field.versions = set(parent.versions)
-        field.comment = comment
-        nullable = f"{min(parent.versions)}+" if kind[3] else None
-        rest = iter(words[2:])
-        for word in rest:
-            if VERSIONS.match(word):
-                field.versions = parse_versions(word, parent.versions)
-            elif word == "=":
-                field.default = next(rest)
-            elif word == "tag":
-                field.tag = int(next(rest))
-            elif word == "null":
-                nullable = next(rest)
-            elif word == "inflexible":
-                field.inflexible = True
-            else:
-                raise SchemaError(f"what is '{word}'?")
-        if nullable:
-            field.nullable = parse_versions(nullable, field.versions)
-        if field.kind not in SCALARS and field.kind not in VIEWS:
-            field.struct = message.structs.setdefault(
-                field.kind, Struct(field.kind, f"{message.c_name}_{field.kind}", field.versions))
-            if field.tag is not None and not field.is_array and not field.nullable:
-                field.struct.in_tag = True
-            self.parents.append((indent, field.struct))
-        parent.fields.append(field)
-
-
-def check(message):
-    """What the generator relies on; then put the structs in order, children first."""
-    for struct in [message, *message.structs.values()]:
-        check_struct(message, struct)
-        for field in struct.fields:
-            check_field(message, struct, field)
-    ordered = {}
-
-    def visit(struct):
-        for field in struct.fields:
-            if field.struct and field.struct.name not in ordered:
-                visit(field.struct)
-        ordered[struct.name] = struct
-
-    visit(message)
-    message.structs = ordered
-
-
-def check_struct(message, struct):
-    names = [field.name for field in struct.fields]
-    tags = [field.tag for field in struct.tagged()]
-    if len(set(names)) < len(names) or len(set(tags)) < len(tags):
-        raise SchemaError(f"{struct.c_name} has a field or a tag twice")
-    if struct is message:
-        return
-    if not struct.fields:
-        raise SchemaError(f"{struct.c_name} has no fields: a scalar misspelled?")
-    if struct.name in RESERVED or struct.name == message.name:
-        raise SchemaError(f"{struct.c_name} would be a parameter '{struct.name}' besides another")
-
-
-def check_field(message, struct, field):
-    if field.tag is not None and not field.versions <= message.flexible:
-        raise SchemaError(f"{field.name} is tagged in an inflexible version")
-    if field.struct and not field.versions <= field.struct.versions:
-        raise SchemaError(f"{field.name} has versions that its struct had not where it first stood")
-    if is_pointer(field) and field.nullable != field.versions:
-        raise SchemaError(f"{field.name}: a struct may be null in all its versions or in none")
-
-
-# --- Emitting C -------------------------------------------------------------------------------
 
 
 class Out:
@@ -286,9 +65,11 @@ def wrap(line, lead):
     """A line within 100 columns: broken at an `&&`, else at the commas of its first parentheses."""
     if len(lead + line) <= 100:
         return [lead + line]
-    if " = " in line and " && " in line:
+    if " && " in line:
         left, right = line.split(" && ", 1)
-        return [f"{lead}{left} &&", " " * (len(lead) + left.index(" = ") + 3) + right]
+        behind = " = " if " = " in left else "("
+        column = len(lead) + left.index(behind) + len(behind)
+        return [f"{lead}{left} &&", *wrap(right, " " * column)]
     if "(" not in line:
         return [lead + line]
     open_at = line.index("(") + 1
@@ -401,11 +182,6 @@ def c_type(field):
     if field.struct:
         return f"struct {field.struct.c_name}"
     return SCALARS[field.kind][0] if field.kind in SCALARS else VIEWS[field.kind]
-
-
-def is_pointer(field):
-    """A struct that may be null is kept elsewhere."""
-    return bool(field.struct and not field.is_array and field.nullable)
 
 
 def initial(field):
@@ -526,6 +302,16 @@ def encode_prototype(message):
             "int16_t version)")
 
 
+def slice_prototype(message, verb):
+    name = message.c_name
+    return {
+        "decode": f"bool {name}_decode_slice(void *message, struct cursor *cursor, "
+                  "int16_t version, struct arena *arena, struct codec_walk *walk)",
+        "encode": f"bool {name}_encode_slice(const void *message, struct writer *writer, "
+                  "int16_t version, struct codec_walk *walk)",
+    }[verb]
+
+
 def generated_notice(schema):
     return f"/* Generated from net/schema/{os.path.basename(schema.path)}; change that instead. */"
 
@@ -548,6 +334,8 @@ def header(schema, out_name):
             put_struct(out, struct)
         out.put(f"[[nodiscard]] {decode_prototype(message)};")
         out.put(f"{encode_prototype(message)};")
+        out.put(f"codec_decode_fn {message.c_name}_decode_slice;")
+        out.put(f"codec_encode_fn {message.c_name}_encode_slice;")
         out.put()
     out.put("#endif")
     return out.text()
@@ -583,6 +371,14 @@ def put_decode_field(out, message, field, place, cursor, among):
 
 
 def put_decode_array(out, message, field, place, cursor, among):
+    """A tagged one: short, and read in one go."""
+    put_decode_count(out, message, field, place, cursor, among)
+    with out.block(f"for (int32_t i = 0; i < {place}_count && !{failed(cursor)}; i++)"):
+        put_decode_item(out, message, field, f"{place}[i]", cursor)
+
+
+def put_decode_count(out, message, field, place, cursor, among):
+    """How many there are, and room for them."""
     sizes = {item_bytes_min(message, field, version) for version in field.versions}
 
     def count(version):
@@ -593,16 +389,93 @@ def put_decode_array(out, message, field, place, cursor, among):
 
     put_by_version(out, field.versions, among, count)
     # where the version has no such array, the count is 0 or -1 and nothing happens
-    out.put(f"{place} = codec_take_items({cursor}, arena, &{place}_count, sizeof *{place});")
-    each = f"int32_t i = 0; i < {place}_count"
+    take = "codec_take_few" if field.tag is not None else "codec_take_items"
+    out.put(f"{place} = {take}({cursor}, arena, &{place}_count, sizeof *{place});")
+
+
+def decode_call(field, item, cursor, walk=""):
+    return (f"{field.struct.c_name}_decode_fields(&{item}, {cursor}, version, arena{walk})"
+            if field.struct else None)
+
+
+def put_decode_item(out, message, field, item, cursor):
     if field.struct:
-        failed = f"{cursor[1:]}.failed" if cursor.startswith("&") else f"{cursor}->failed"
-        with out.block(f"for ({each} && !{failed}; i++)"):
-            out.put(f"{field.struct.c_name}_decode_fields(&{place}[i], {cursor}, version, arena);")
+        out.put(f"{decode_call(field, item, cursor)};")
     else:
-        with out.block(f"for ({each}; i++)"):
-            put_by_version(out, field.versions, field.versions, lambda version: (
-                f"{place}[i] = {read_item(message, field, version, cursor)};"))
+        put_by_version(out, field.versions, field.versions, lambda version: (
+            f"{item} = {read_item(message, field, version, cursor)};"))
+
+
+def failed(cursor):
+    return f"{cursor[1:]}.failed" if cursor.startswith("&") else f"{cursor}->failed"
+
+
+def runs(struct):
+    """The untagged fields of a struct that pauses: [(fields, the array behind them)], the rest."""
+    found, fields = [], []
+    for field in struct.untagged():
+        if field.is_array:
+            found.append((fields, field))
+            fields = []
+        else:
+            fields.append(field)
+    return found, fields
+
+
+@contextlib.contextmanager
+def steps(out, struct):
+    """The switch over how far a struct that pauses has come, up to the end of its last array."""
+    out.put(f"struct codec_place at = codec_resume(walk, {struct.level});")
+    out.put("switch (at.step) {")
+    out.put("case 0:")
+    out.depth += 1
+    yield
+    out.depth -= 1
+    out.put("}")
+
+
+@contextlib.contextmanager
+def items(out, struct, step, field, head, spent, call):
+    """Step into an array, and on through its items; `call` is for those that may pause themselves,
+    the block's content for others."""
+    if step > 1:
+        out.put("at.index = 0;")
+    out.put("[[fallthrough]];")
+    out.depth -= 1
+    out.put(f"case {step}:")
+    out.depth += 1
+    with out.block(head):
+        pauses = field.struct and field.struct.pauses()
+        if pauses:
+            out.put(f"bool ended = !{spent} && {call};")
+        with out.block("if (!ended)" if pauses else f"if ({spent})"):
+            out.put(f"return codec_pause(walk, {struct.level}, {step}, at.index);")
+        yield pauses
+        cost = "CODEC_SCALAR" if field.kind in SCALARS else "CODEC_STRUCT"
+        out.put(f"codec_spend(walk, {cost});")
+
+
+def put_decode_steps(out, message, struct):
+    before, behind = runs(struct)
+    with steps(out, struct):
+        out.put(f"{struct.c_name}_init({struct.name});")
+        for step, (fields, array) in enumerate(before, 1):
+            put_decode_plain(out, message, struct, fields)
+            place = f"{struct.name}->{array.name}"
+            put_decode_count(out, message, array, place, "cursor", struct.versions)
+            with items(out, struct, step, array,
+                       f"for (; at.index < {place}_count && !cursor->failed; at.index++)",
+                       "codec_decode_is_spent(walk)",
+                       decode_call(array, f"{place}[at.index]", "cursor", ", walk")) as pauses:
+                if not pauses:
+                    put_decode_item(out, message, array, f"{place}[at.index]", "cursor")
+    put_decode_plain(out, message, struct, behind)
+
+
+def put_decode_plain(out, message, struct, fields):
+    for field in fields:
+        put_decode_field(out, message, field, f"{struct.name}->{field.name}", "cursor",
+                         struct.versions)
 
 
 def put_bytes_min(out, message, struct):
@@ -624,25 +497,29 @@ def put_bytes_min(out, message, struct):
 
 def put_decode_fields(out, message, struct):
     put_bytes_min(out, message, struct)
-    with out.function(f"static void {struct.c_name}_decode_fields("
+    result, walk = ("bool", ", struct codec_walk *walk") if struct.pauses() else ("void", "")
+    with out.function(f"static {result} {struct.c_name}_decode_fields("
                       f"struct {struct.c_name} *{struct.name}, struct cursor *cursor, "
-                      "int16_t version, struct arena *arena)"):
-        out.put(f"{struct.c_name}_init({struct.name});")
-        for field in struct.untagged():
-            put_decode_field(out, message, field, f"{struct.name}->{field.name}", "cursor",
-                             struct.versions)
+                      f"int16_t version, struct arena *arena{walk})"):
+        if struct.pauses():
+            put_decode_steps(out, message, struct)
+        else:
+            out.put(f"{struct.c_name}_init({struct.name});")
+            put_decode_plain(out, message, struct, struct.untagged())
         flexible = struct.versions & message.flexible
         if flexible and struct.tagged():
             put_decode_tags(out, message, struct, flexible)
         elif flexible:
             with out.block(only(flexible, struct.versions)):
                 out.put("cursor_skip_tags(cursor);")
+        if struct.pauses():
+            out.put("return true;")
 
 
 def put_decode_tags(out, message, struct, flexible):
     if flexible != struct.versions:
         with out.block(only(struct.versions - flexible, struct.versions)):
-            out.put("return;")
+            out.put("return true;" if struct.pauses() else "return;")
     out.put("struct cursor_tags tags = cursor_tags(cursor);")
     with out.block("while (cursor_tags_next(cursor, &tags))"):
         other = ""
@@ -661,11 +538,24 @@ def put_decode_tags(out, message, struct, flexible):
 
 
 def put_decode(out, message):
+    refused = f"version < {min(message.versions)} || version > {max(message.versions)}"
+    with out.function(slice_prototype(message, "decode")):
+        with out.block(f"if ({refused})"):
+            out.put("cursor_fail(cursor);")
+            out.put("return true;")
+        if message.pauses():
+            out.put(f"return {message.c_name}_decode_fields(message, cursor, version, arena, "
+                    "walk);")
+        else:
+            out.put(f"{message.c_name}_decode_fields(message, cursor, version, arena);")
+            out.put("return true;")
     with out.function(decode_prototype(message)):
-        with out.block(f"if (version < {min(message.versions)} "
-                       f"|| version > {max(message.versions)})"):
-            out.put("return false;")
-        out.put(f"{message.c_name}_decode_fields({message.name}, cursor, version, arena);")
+        walk = "NULL"
+        if message.pauses():
+            out.put("struct codec_walk walk = CODEC_STRAIGHT;")
+            walk = "&walk"
+        out.put(f"(void){message.c_name}_decode_slice({message.name}, cursor, version, arena, "
+                f"{walk});")
         out.put("return !cursor->failed;")
 
 
@@ -684,15 +574,11 @@ def write_item(message, field, version, place):
 
 def put_encode_field(out, message, field, place, among):
     if field.is_array:
-        put_by_version(out, field.versions, among, lambda version: (
-            f"writer_{form(message, field, version, 'count')}(writer, {place}_count);"))
+        put_encode_count(out, message, field, place, among)
+        out.put(f"assert({place}_count <= CODEC_FEW_MAX);")
         with (out.block(only(field.versions, among)),
               out.block(f"for (int32_t i = 0; i < {place}_count; i++)")):
-            if field.struct:
-                out.put(f"{field.struct.c_name}_encode_fields(&{place}[i], writer, version);")
-            else:
-                put_by_version(out, field.versions, field.versions, lambda version: (
-                    write_item(message, field, version, f"{place}[i]")))
+            put_encode_item(out, message, field, f"{place}[i]")
     elif is_pointer(field):
         with out.block(only(field.versions, among)):
             out.put(f"writer_int8(writer, {place} ? 1 : -1);")
@@ -704,6 +590,47 @@ def put_encode_field(out, message, field, place, among):
     else:
         put_by_version(out, field.versions, among, lambda version: (
             write_item(message, field, version, place)))
+
+
+def put_encode_count(out, message, field, place, among):
+    put_by_version(out, field.versions, among, lambda version: (
+        f"writer_{form(message, field, version, 'count')}(writer, {place}_count);"))
+
+
+def encode_call(field, item, walk=""):
+    return (f"{field.struct.c_name}_encode_fields(&{item}, writer, version{walk})"
+            if field.struct else None)
+
+
+def put_encode_item(out, message, field, item):
+    if field.struct:
+        out.put(f"{encode_call(field, item)};")
+    else:
+        put_by_version(out, field.versions, field.versions, lambda version: (
+            write_item(message, field, version, item)))
+
+
+def put_encode_steps(out, message, struct):
+    before, behind = runs(struct)
+    with steps(out, struct):
+        for step, (fields, array) in enumerate(before, 1):
+            put_encode_plain(out, message, struct, fields)
+            place = f"{struct.name}->{array.name}"
+            put_encode_count(out, message, array, place, struct.versions)
+            there = condition(array.versions, struct.versions)
+            with items(out, struct, step, array,
+                       f"for (; {f'{there} && ' if there else ''}at.index < {place}_count; "
+                       "at.index++)",
+                       "codec_encode_is_spent(walk, writer)",
+                       encode_call(array, f"{place}[at.index]", ", walk")) as pauses:
+                if not pauses:
+                    put_encode_item(out, message, array, f"{place}[at.index]")
+    put_encode_plain(out, message, struct, behind)
+
+
+def put_encode_plain(out, message, struct, fields):
+    for field in fields:
+        put_encode_field(out, message, field, f"{struct.name}->{field.name}", struct.versions)
 
 
 def put_is_default(out, struct):
@@ -736,15 +663,23 @@ def put_encode_fields(out, message, struct):
     if struct.tagged():
         with out.function(encode_prototype_of(struct, "encode_tags")):
             put_encode_tags(out, message, struct, flexible)
-    with out.function(encode_prototype_of(struct, "encode_fields")):
-        for field in struct.untagged():
-            put_encode_field(out, message, field, f"{struct.name}->{field.name}", struct.versions)
+    prototype = encode_prototype_of(struct, "encode_fields")
+    if struct.pauses():
+        prototype = prototype.replace("static void", "static bool", 1)
+        prototype = prototype.removesuffix(")") + ", struct codec_walk *walk)"
+    with out.function(prototype):
+        if struct.pauses():
+            put_encode_steps(out, message, struct)
+        else:
+            put_encode_plain(out, message, struct, struct.untagged())
         if flexible:
             line = "writer_uvarint32(writer, 0); /* no tagged fields */"
             if struct.tagged():
                 line = f"{struct.c_name}_encode_tags({struct.name}, writer, version);"
             with out.block(only(flexible, struct.versions)):
                 out.put(line)
+        if struct.pauses():
+            out.put("return true;")
 
 
 def put_encode_tags(out, message, struct, flexible):
@@ -774,10 +709,20 @@ def put_encode_tags(out, message, struct, flexible):
 
 
 def put_encode(out, message):
-    with out.function(encode_prototype(message)):
+    with out.function(slice_prototype(message, "encode")):
         out.put(f"assert(version >= {min(message.versions)} "
                 f"&& version <= {max(message.versions)});")
-        out.put(f"{message.c_name}_encode_fields({message.name}, writer, version);")
+        if message.pauses():
+            out.put(f"return {message.c_name}_encode_fields(message, writer, version, walk);")
+        else:
+            out.put(f"{message.c_name}_encode_fields(message, writer, version);")
+            out.put("return true;")
+    with out.function(encode_prototype(message)):
+        walk = "NULL"
+        if message.pauses():
+            out.put("struct codec_walk walk = CODEC_STRAIGHT;")
+            walk = "&walk"
+        out.put(f"(void){message.c_name}_encode_slice({message.name}, writer, version, {walk});")
 
 
 def source(schema, out_name):

@@ -131,7 +131,8 @@ def table(out_path, paths):
             name = message.c_name
             rows.append(f'{{"{schema_name}", "{name}", sizeof(struct {name}), '
                         f"{min(message.versions)}, {max(message.versions)}, "
-                        f"{name}_decode_any, {name}_encode_any, {name}_fill_any}},")
+                        f"{name}_decode_any, {name}_encode_any, {name}_decode_slice, "
+                        f"{name}_encode_slice, {name}_fill_any}},")
     out.put("const struct codec_entry codec_entries[] = {")
     out.lines += ["    " + row for row in rows]
     out.put("};")

@@ -49,6 +49,14 @@ class Generator(unittest.TestCase):
     def test_refuses_a_struct_that_is_null_in_some_versions_only(self):
         self.refuses(HEAD + "    at  place  null 2+\n        topic  string\n", 0, "null in all")
 
+    def test_refuses_arrays_that_a_walk_cannot_pause_in(self):
+        self.refuses(HEAD + "    at  place\n        topics  [string]\n", 0, "no array's item")
+        self.refuses(HEAD + "    to  [place]  3+  tag 0\n        topics  [string]\n", 0,
+                     "within a tagged array")
+        self.refuses(HEAD + "    to  [place]\n        ids  [int8]  3+  tag 0\n", 0, "many of")
+        lines = "".join(f"{' ' * 4 * (n + 1)}a{n}  [s{n}]\n" for n in range(4))
+        self.refuses(HEAD + lines + " " * 20 + "ids  [int8]\n", 0, "more than 4 levels")
+
     def test_carries_versions_null_and_comments_into_the_header(self):
         complaint, made = generate(HEAD + "    name  string  1+  null 3+  # of the thing\n")
         self.assertEqual(complaint, "")

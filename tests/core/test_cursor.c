@@ -237,6 +237,18 @@ Test(cursor, refuses_tags_that_do_not_rise_or_do_not_fit)
     struct cursor many = CURSOR(0xff, 0xff, 0xff, 0xff, 0x0f, 0, 0);
     cursor_skip_tags(&many);
     cr_assert(many.failed, "2^32 - 1 fields");
+    uint8_t crowd[1 + 2 * (CURSOR_TAGS_MAX + 1)] = {CURSOR_TAGS_MAX};
+    for (uint8_t i = 0; i <= CURSOR_TAGS_MAX; i++) {
+        crowd[1 + 2 * i] = i;
+    }
+    struct cursor crowded;
+    cursor_init(&crowded, crowd, sizeof crowd - 2);
+    cursor_skip_tags(&crowded);
+    cr_assert(cursor_is_done(&crowded), "as many as there may be");
+    crowd[0]++;
+    cursor_init(&crowded, crowd, sizeof crowd);
+    cursor_skip_tags(&crowded);
+    cr_assert(crowded.failed, "one more");
     struct cursor empty = CURSOR(0);
     cursor_skip_tags(&empty);
     cr_assert(cursor_is_done(&empty));

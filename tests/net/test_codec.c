@@ -197,3 +197,55 @@ Test(codec, writes_what_it_reads)
     cr_assert_eq(read.supported_features_count, 0);
     cr_assert(view_equal(read.finalized_features[0].name, feature.name));
 }
+
+/* Texts are copied, so a slice of encoding ends after so many bytes too. */
+Test(codec, pauses_after_long_texts)
+{
+    enum { TOPICS = 20, NAME_BYTES = 30000 };
+    static uint8_t name[NAME_BYTES];
+    struct metadata_response_topic topics[TOPICS];
+    struct metadata_response response;
+    metadata_response_init(&response);
+    for (uint32_t i = 0; i < TOPICS; i++) {
+        metadata_response_topic_init(&topics[i]);
+        topics[i].name = view_of(name, NAME_BYTES);
+    }
+    response.topics = topics;
+    response.topics_count = TOPICS;
+    struct codec_walk walk = {0};
+    uint32_t slices = 0;
+    bool ended = false;
+    while (!ended) {
+        size_t before = writer.taken;
+        walk.left = INT64_MAX;
+        walk.taken_max = before + (64 << 10);
+        ended = metadata_response_encode_slice(&response, &writer, 12, &walk);
+        cr_assert_leq(writer.taken - before, 3 * (64 << 10));
+        slices++;
+    }
+    cr_assert_gt(slices, 4);
+    cr_assert_gt(writer_position(&writer), TOPICS * NAME_BYTES);
+    cr_assert(writer_finish(&writer));
+}
+
+/* A tagged array is read in one go. */
+Test(codec, refuses_tagged_arrays_that_are_not_short)
+{
+    enum { ENDPOINTS = CODEC_FEW_MAX + 1, BYTES = 1 + 4 + 1 + 1 + 3 + 2 + ENDPOINTS * 11 };
+    static uint8_t wire[BYTES] = {1, 0, 0, 0, 0, 1, 0};
+    struct produce_response response;
+    for (uint32_t count = CODEC_FEW_MAX; count <= ENDPOINTS; count++) {
+        uint32_t bytes = 2 + count * 11;
+        uint8_t *at = wire + 7;
+        *at++ = (uint8_t)(bytes | 0x80);
+        *at++ = (uint8_t)(bytes >> 7);
+        *at++ = (uint8_t)((count + 1) | 0x80);
+        *at++ = (uint8_t)((count + 1) >> 7);
+        for (uint32_t i = 0; i < count; i++, at += 11) { /* id, empty host, port, null, no tags */
+            at[4] = 1;
+        }
+        struct cursor cursor = cursor_over(wire, (size_t)(at - wire));
+        cr_assert_eq(produce_response_decode(&response, &cursor, 10, &arena),
+                     count == CODEC_FEW_MAX);
+    }
+}
