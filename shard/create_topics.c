@@ -49,6 +49,7 @@ struct creation { /* in the request's arena */
     struct op step;
 };
 
+static void create_topics_decoded(struct request *request);
 static void creation_step(struct op *op);
 static void creation_send(struct creation *creation);
 static void create_topics_made(struct op *op);
@@ -266,18 +267,21 @@ static bool creation_init(struct creation *creation)
 
 void create_topics_start(struct request *request)
 {
-    struct arena *arena = &request->arena;
-    struct creation *creation = arena_take(arena, sizeof *creation);
+    struct creation *creation = arena_take(&request->arena, sizeof *creation);
     if (!creation) {
         request_close(request, "memory");
         return;
     }
     *creation = (struct creation){.request = request};
     create_topics_response_init(&creation->response);
-    if (!create_topics_request_decode(&creation->asked, &request->body, request->version, arena)) {
-        request_close(request, "CreateTopics cannot be read");
-        return;
-    }
+    request->state = creation;
+    request_decode(request, create_topics_request_decode_slice, &creation->asked,
+                   "CreateTopics cannot be read", create_topics_decoded);
+}
+
+static void create_topics_decoded(struct request *request)
+{
+    struct creation *creation = request->state;
     if (creation_init(creation)) {
         creation_step(&creation->step);
     } else {
@@ -355,9 +359,8 @@ static void create_topics_made(struct op *op)
 
 static void creation_reply(struct creation *creation)
 {
-    struct request *request = creation->request;
-    create_topics_response_encode(&creation->response, &request->reply.head, request->version);
-    request_reply(request);
+    request_encode(creation->request, create_topics_response_encode_slice, &creation->response,
+                   request_reply);
 }
 
 /* -- all of it, in steps ---------------------------------------------------------------------------- */

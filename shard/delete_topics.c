@@ -43,6 +43,7 @@ struct deletion { /* in the request's arena */
     struct op step;
 };
 
+static void delete_topics_decoded(struct request *request);
 static void deletion_step(struct op *op);
 static void delete_topics_done(struct op *op);
 static void deletion_reply(struct deletion *deletion);
@@ -191,18 +192,21 @@ static bool deletion_init(struct deletion *deletion)
 
 void delete_topics_start(struct request *request)
 {
-    struct arena *arena = &request->arena;
-    struct deletion *deletion = arena_take(arena, sizeof *deletion);
+    struct deletion *deletion = arena_take(&request->arena, sizeof *deletion);
     if (!deletion) {
         request_close(request, "memory");
         return;
     }
     *deletion = (struct deletion){.request = request};
     delete_topics_response_init(&deletion->response);
-    if (!delete_topics_request_decode(&deletion->asked, &request->body, request->version, arena)) {
-        request_close(request, "DeleteTopics cannot be read");
-        return;
-    }
+    request->state = deletion;
+    request_decode(request, delete_topics_request_decode_slice, &deletion->asked,
+                   "DeleteTopics cannot be read", delete_topics_decoded);
+}
+
+static void delete_topics_decoded(struct request *request)
+{
+    struct deletion *deletion = request->state;
     if (deletion_init(deletion)) {
         deletion_step(&deletion->step);
     } else {
@@ -234,9 +238,8 @@ static void topic_answer(struct deletion *deletion)
 
 static void deletion_reply(struct deletion *deletion)
 {
-    struct request *request = deletion->request;
-    delete_topics_response_encode(&deletion->response, &request->reply.head, request->version);
-    request_reply(request);
+    request_encode(deletion->request, delete_topics_response_encode_slice, &deletion->response,
+                   request_reply);
 }
 
 /* -- all of it, in steps ---------------------------------------------------------------------------- */

@@ -8,6 +8,7 @@ enum {
     WAKES_PER_STEP_MAX = 64,
 };
 
+static void fetch_decoded(struct request *request);
 static void fetch_change_step(struct op *op);    /* the partitions asked for go into the session */
 static void fetch_read(struct fetch *fetch);     /* ask the owners that have something new to say */
 static void fetch_was_read(struct op *op);       /* one of them has answered */
@@ -17,6 +18,7 @@ static void fetch_timed_out(struct op *op);      /* ... for so long */
 static void fetch_unwanted(struct reply *reply); /* ... or until nobody waits for the answer */
 static void fetch_fill_step(struct op *op);      /* yes: name what is sent */
 static void fetch_reply(struct fetch *fetch);
+static void fetch_encoded(struct request *request);
 
 static struct reactor *reactor_of(const struct fetch *fetch)
 {
@@ -92,7 +94,6 @@ static void fetch_init(struct fetch *fetch)
         fetch->deadline_us += (uint64_t)asked->max_wait_ms * 1000;
     }
     link_init(&fetch->parked);
-    request->state = fetch;
     request->release = fetch_release;
     request->reply.pin = fetch_pin;
     request->reply.unpin = fetch_unpin;
@@ -102,14 +103,19 @@ static void fetch_init(struct fetch *fetch)
 void fetch_start(struct request *request)
 {
     struct fetch *fetch = arena_take(&request->arena, sizeof *fetch);
-    if (fetch) {
-        *fetch = (struct fetch){.request = request};
-    }
-    if (!fetch ||
-        !fetch_request_decode(&fetch->asked, &request->body, request->version, &request->arena)) {
-        request_close(request, "Fetch cannot be read");
+    if (!fetch) {
+        request_close(request, "memory");
         return;
     }
+    *fetch = (struct fetch){.request = request};
+    request->state = fetch;
+    request_decode(request, fetch_request_decode_slice, &fetch->asked, "Fetch cannot be read",
+                   fetch_decoded);
+}
+
+static void fetch_decoded(struct request *request)
+{
+    struct fetch *fetch = request->state;
     fetch_init(fetch);
     bool is_full = request->version < 7 || fetch->asked.session_epoch <= SESSION_EPOCH_FIRST;
     enum kafka_error error = is_full ? fetch_begin_session(fetch) : fetch_go_on_with_session(fetch);
@@ -520,8 +526,8 @@ static void fetch_fill_step(struct op *op)
         fetch_reply(fetch);
     } else {
         request_close(fetch->request, "no memory for a reply");
+        fetch_end(fetch);
     }
-    fetch_end(fetch);
 }
 
 static void fetch_reply(struct fetch *fetch)
@@ -533,6 +539,12 @@ static void fetch_reply(struct fetch *fetch)
     } else if (fetch->is_incremental) {
         fetch->response.session_id = session->id;
     }
-    fetch_response_encode(&fetch->response, &request->reply.head, request->version);
+    request_encode(request, fetch_response_encode_slice, &fetch->response, fetch_encoded);
+}
+
+/* The session was needed till here: the topics' names are its own. */
+static void fetch_encoded(struct request *request)
+{
     request_reply(request);
+    fetch_end(request->state);
 }

@@ -60,6 +60,7 @@ struct offsets {
     struct op step;
 };
 
+static void list_offsets_decoded(struct request *request);
 static void count_step(struct op *op); /* how many partitions are named? */
 static void parts_step(struct op *op); /* each one to the share of its owner */
 static void share_arrived(struct op *op);
@@ -94,14 +95,19 @@ static bool time_is_supported(int64_t timestamp, int16_t version)
 void list_offsets_start(struct request *request)
 {
     struct offsets *offsets = arena_take(&request->arena, sizeof *offsets);
-    if (offsets) {
-        *offsets = (struct offsets){.request = request};
-    }
-    if (!offsets || !list_offsets_request_decode(&offsets->asked, &request->body, request->version,
-                                                 &request->arena)) {
-        request_close(request, "ListOffsets cannot be read");
+    if (!offsets) {
+        request_close(request, "memory");
         return;
     }
+    *offsets = (struct offsets){.request = request};
+    request->state = offsets;
+    request_decode(request, list_offsets_request_decode_slice, &offsets->asked,
+                   "ListOffsets cannot be read", list_offsets_decoded);
+}
+
+static void list_offsets_decoded(struct request *request)
+{
+    struct offsets *offsets = request->state;
     count_step(&offsets->step);
 }
 
@@ -384,7 +390,6 @@ static void rows_step(struct op *op)
 
 static void offsets_reply(struct offsets *offsets)
 {
-    struct request *request = offsets->request;
-    list_offsets_response_encode(&offsets->response, &request->reply.head, request->version);
-    request_reply(request);
+    request_encode(offsets->request, list_offsets_response_encode_slice, &offsets->response,
+                   request_reply);
 }

@@ -20,8 +20,11 @@ struct metadata_answer {
     struct request *request;
     struct metadata_request asked;
     struct metadata_response response;
-    int32_t *node_id; /* of the only replica of everything */
+    struct metadata_response_broker broker;
+    int32_t node_id; /* of the only replica of everything */
 };
+
+static void metadata_decoded(struct request *request);
 
 static bool add_partitions(struct metadata_answer *answer, struct metadata_response_topic *row,
                            const struct topic *topic)
@@ -35,11 +38,11 @@ static bool add_partitions(struct metadata_answer *answer, struct metadata_respo
     for (uint32_t i = 0; i < topic->partitions_count; i++) {
         row->partitions[i] =
             (struct metadata_response_partition){.partition_index = (int32_t)i,
-                                                 .leader_id = *answer->node_id,
+                                                 .leader_id = answer->node_id,
                                                  .leader_epoch = topic->partitions[i].leader_epoch,
-                                                 .replica_nodes = answer->node_id,
+                                                 .replica_nodes = &answer->node_id,
                                                  .replica_nodes_count = 1,
-                                                 .isr_nodes = answer->node_id,
+                                                 .isr_nodes = &answer->node_id,
                                                  .isr_nodes_count = 1};
     }
     return true;
@@ -212,35 +215,39 @@ static bool answer_topics(struct metadata_answer *answer)
 
 void metadata_start(struct request *request)
 {
+    struct metadata_answer *answer = arena_take(&request->arena, sizeof *answer);
+    if (!answer) {
+        request_close(request, "memory");
+        return;
+    }
+    *answer = (struct metadata_answer){.request = request};
+    request->state = answer;
+    request_decode(request, metadata_request_decode_slice, &answer->asked,
+                   "Metadata cannot be read", metadata_decoded);
+}
+
+static void metadata_decoded(struct request *request)
+{
     const struct broker_settings *settings = request->shard->settings;
-    struct metadata_answer answer = {.request = request};
-    if (!metadata_request_decode(&answer.asked, &request->body, request->version,
-                                 &request->arena)) {
-        request_close(request, "Metadata cannot be read");
-        return;
+    struct metadata_answer *answer = request->state;
+    struct metadata_response *response = &answer->response;
+    metadata_response_init(response);
+    answer->node_id = settings->node_id;
+    answer->broker =
+        (struct metadata_response_broker){.node_id = settings->node_id,
+                                          .host = view_of_text(settings->advertised_host),
+                                          .port = settings->advertised_port,
+                                          .rack = VIEW_NULL};
+    response->brokers = &answer->broker;
+    response->brokers_count = 1;
+    response->cluster_id = view_of_text(settings->cluster_id);
+    response->controller_id = settings->node_id;
+    if (answer->asked.include_cluster_authorized_operations) {
+        response->cluster_authorized_operations = CLUSTER_OPERATIONS;
     }
-    metadata_response_init(&answer.response);
-    answer.node_id = arena_take(&request->arena, sizeof *answer.node_id);
-    if (!answer.node_id) {
+    if (!answer_topics(answer)) {
         request_close(request, "memory");
         return;
     }
-    *answer.node_id = settings->node_id;
-    struct metadata_response_broker broker = {.node_id = settings->node_id,
-                                              .host = view_of_text(settings->advertised_host),
-                                              .port = settings->advertised_port,
-                                              .rack = VIEW_NULL};
-    answer.response.brokers = &broker;
-    answer.response.brokers_count = 1;
-    answer.response.cluster_id = view_of_text(settings->cluster_id);
-    answer.response.controller_id = settings->node_id;
-    if (answer.asked.include_cluster_authorized_operations) {
-        answer.response.cluster_authorized_operations = CLUSTER_OPERATIONS;
-    }
-    if (!answer_topics(&answer)) {
-        request_close(request, "memory");
-        return;
-    }
-    metadata_response_encode(&answer.response, &request->reply.head, request->version);
-    request_reply(request);
+    request_encode(request, metadata_response_encode_slice, response, request_reply);
 }

@@ -15,6 +15,7 @@ enum {
     ADMISSIONS_PER_STEP_MAX = 64,
 };
 
+static void produce_decoded(struct request *request);
 static void parts_step(struct op *op);
 static void parts_may_have_memory(struct op *op);
 static void shares_leave(struct op *op);
@@ -46,11 +47,6 @@ static void produce_release(struct request *request)
 
 static bool produce_init(struct produce *produce, struct request *request)
 {
-    *produce = (struct produce){.request = request};
-    if (!produce_request_decode(&produce->asked, &request->body, request->version,
-                                &request->arena)) {
-        return false;
-    }
     for (int32_t i = 0; i < produce->asked.topic_data_count; i++) {
         produce->parts_count += (uint32_t)produce->asked.topic_data[i].partition_data_count;
     }
@@ -62,7 +58,6 @@ static bool produce_init(struct produce *produce, struct request *request)
     }
     memset(produce->parts, 0, produce->parts_count * sizeof *produce->parts);
     memset(produce->shares, 0, cores * sizeof(struct produce_share *));
-    request->state = produce;
     request->release = produce_release;
     return true;
 }
@@ -70,8 +65,21 @@ static bool produce_init(struct produce *produce, struct request *request)
 void produce_start(struct request *request)
 {
     struct produce *produce = arena_take(&request->arena, sizeof *produce);
-    if (!produce || !produce_init(produce, request)) {
-        request_close(request, "Produce cannot be read");
+    if (!produce) {
+        request_close(request, "memory");
+        return;
+    }
+    *produce = (struct produce){.request = request};
+    request->state = produce;
+    request_decode(request, produce_request_decode_slice, &produce->asked, "Produce cannot be read",
+                   produce_decoded);
+}
+
+static void produce_decoded(struct request *request)
+{
+    struct produce *produce = request->state;
+    if (!produce_init(produce, request)) {
+        request_close(request, "memory");
         return;
     }
     parts_step(&produce->step);
@@ -632,10 +640,10 @@ static void produce_reply_nothing(struct produce *produce)
     request_skip(produce->request);
 }
 
-static bool produce_fill(struct produce *produce, struct produce_response *response,
-                         struct produce_response_node_endpoint *endpoint)
+static bool produce_fill(struct produce *produce)
 {
     struct request *request = produce->request;
+    struct produce_response *response = &produce->response;
     const struct broker_settings *settings = request->shard->settings;
     produce_response_init(response);
     response->responses_count = produce->asked.topic_data_count;
@@ -657,12 +665,12 @@ static bool produce_fill(struct produce *produce, struct produce_response *respo
         for (int32_t k = 0; k < asked->partition_data_count; k++, at++) {
             part_answer(&produce->parts[at], produce, &rows[at]);
             if (rows[at].current_leader.leader_id >= 0) {
-                *endpoint = (struct produce_response_node_endpoint){
+                produce->endpoint = (struct produce_response_node_endpoint){
                     .node_id = settings->node_id,
                     .host = view_of_text(settings->advertised_host),
                     .port = settings->advertised_port,
                     .rack = VIEW_NULL};
-                response->node_endpoints = endpoint;
+                response->node_endpoints = &produce->endpoint;
                 response->node_endpoints_count = 1;
             }
         }
@@ -673,14 +681,11 @@ static bool produce_fill(struct produce *produce, struct produce_response *respo
 static void produce_reply(struct produce *produce)
 {
     struct request *request = produce->request;
-    struct produce_response response;
-    struct produce_response_node_endpoint endpoint;
     if (produce->asked.acks == 0) {
         produce_reply_nothing(produce);
-    } else if (!produce_fill(produce, &response, &endpoint)) {
+    } else if (!produce_fill(produce)) {
         request_close(request, "no memory for a reply");
     } else {
-        produce_response_encode(&response, &request->reply.head, request->version);
-        request_reply(request);
+        request_encode(request, produce_response_encode_slice, &produce->response, request_reply);
     }
 }

@@ -80,6 +80,10 @@ struct produce {
     uint32_t segment_bytes;
     void *memory; /* of validation, then of rebuild */
     size_t memory_bytes;
+
+    /* replying */
+    struct produce_response response;
+    struct produce_response_node_endpoint endpoint;
 };
 
 #endif

@@ -9,12 +9,17 @@ enum {
      * struct of fifty. Small frames may ask for long answers (Metadata), hence the floor. */
     ARENA_BYTES_PER_FRAME_BYTE = 16,
     ARENA_BYTES_MIN = 4 << 20,
+    /* Of a message in one go: about 50 us. */
+    SLICE_LEFT = 1024 * CODEC_STRUCT,
+    SLICE_BYTES = 64 << 10,
 };
 
 static_assert(sizeof(struct request) <= 2 * SLAB_BYTES_MIN, "one small slab for each");
 
 static void request_handle(struct op *op);
 static void request_let_go(struct op *op);
+static void request_decode_step(struct op *op);
+static void request_encode_step(struct op *op);
 static void request_done(struct reply *reply, bool sent);
 
 static struct slabs *slabs_of(const struct request *request)
@@ -161,6 +166,61 @@ static void request_handle(struct op *op)
 #undef HANDLER
     }
 }
+
+/* -- long messages -------------------------------------------------------------------------------- */
+
+void request_decode(struct request *request, codec_decode_fn *decode, void *message,
+                    const char *cause, request_fn *then)
+{
+    request->slices.decode = decode;
+    request->slices.into = message;
+    request->slices.cause = cause;
+    request->slices.then = then;
+    request_decode_step(&request->op);
+}
+
+static void request_decode_step(struct op *op)
+{
+    struct request *request = container_of(op, struct request, op);
+    if (request->connection->closing) {
+        request_skip(request);
+        return;
+    }
+    request->slices.walk.left = SLICE_LEFT;
+    if (!request->slices.decode(request->slices.into, &request->body, request->version,
+                                &request->arena, &request->slices.walk)) {
+        reactor_ready(request->shard->reactor, op, request_decode_step);
+    } else if (request->body.failed) {
+        request_close(request, request->slices.cause);
+    } else {
+        request->slices.then(request);
+    }
+}
+
+void request_encode(struct request *request, codec_encode_fn *encode, const void *message,
+                    request_fn *then)
+{
+    request->slices.encode = encode;
+    request->slices.from = message;
+    request->slices.then = then;
+    request_encode_step(&request->op);
+}
+
+static void request_encode_step(struct op *op)
+{
+    struct request *request = container_of(op, struct request, op);
+    request->slices.walk.left = SLICE_LEFT;
+    request->slices.walk.taken_max = request->reply.head.taken + SLICE_BYTES;
+    if (!request->connection->closing &&
+        !request->slices.encode(request->slices.from, &request->reply.head, request->version,
+                                &request->slices.walk)) {
+        reactor_ready(request->shard->reactor, op, request_encode_step);
+    } else {
+        request->slices.then(request);
+    }
+}
+
+/* -- its end -------------------------------------------------------------------------------------- */
 
 void request_reply(struct request *request)
 {

@@ -199,6 +199,24 @@ static inline void client_send(struct client *client)
     writer_give_all(&client->writer);
 }
 
+/* All but the request's last byte arrive first; then that one is sent. So what happens in the turns
+ * that follow is the request's handling, not its receipt. */
+static inline void client_send_whole(struct client *client)
+{
+    cr_assert(writer_finish(&client->writer));
+    size_t bytes = writer_position(&client->writer);
+    uint8_t *frame = malloc(bytes);
+    writer_patch32(client->size, (uint32_t)bytes - 4);
+    writer_join(&client->writer, frame);
+    writer_give_all(&client->writer);
+    client_write(client, frame, bytes - 1);
+    for (uint32_t i = 0; i < 200; i++) {
+        rig_turn(client->rig);
+    }
+    client_write(client, frame + bytes - 1, 1);
+    free(frame);
+}
+
 /* False: there is no whole answer yet. */
 static inline bool client_has_answer(struct client *client)
 {
@@ -242,6 +260,19 @@ static inline struct cursor client_receive(struct client *client, int16_t key, i
         &header, &body, api_response_header_version(api_find(key), version), &client->arena));
     client->in_done = 4 + bytes;
     return body;
+}
+
+/* How many turns the request's handling takes, until its answer is there or the connection closed. */
+static inline uint32_t client_call_turns(struct client *client)
+{
+    client_forget(client);
+    client_send_whole(client);
+    uint32_t turns = 0;
+    while (turns < RIG_TURNS_MAX && !client_has_answer(client) && !client->ended) {
+        rig_turn(client->rig);
+        turns++;
+    }
+    return turns;
 }
 
 static inline struct cursor client_call(struct client *client)

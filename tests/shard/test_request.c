@@ -123,3 +123,74 @@ Test(request, starts_only_when_those_before_it_are_answered)
     client_close(&client);
     rig_free(rig);
 }
+
+/* -- long messages: in slices, so that others get their turns --------------------------------------- */
+
+enum { MANY = 20000 };
+
+static void begin_many_names(struct client *client, int32_t count)
+{
+    static char names[MANY][16];
+    static struct create_topics_request_topic topics[MANY];
+    for (int32_t i = 0; i < count; i++) {
+        snprintf(names[i], sizeof names[i], "t%d", i);
+        create_topics_request_topic_init(&topics[i]);
+        topics[i].name = view_of_text(names[i]);
+    }
+    struct create_topics_request request;
+    create_topics_request_init(&request);
+    request.topics = topics;
+    request.topics_count = count;
+    create_topics_request_encode(&request, client_begin(client, API_CREATE_TOPICS, 7), 7);
+}
+
+Test(request, reads_and_writes_long_messages_in_slices)
+{
+    struct rig *rig = rig_new(1, NULL);
+    struct client client;
+    client_open(&client, rig);
+    begin_many_names(&client, MANY);
+    cr_assert_gt(client_call_turns(&client), 30);
+    struct cursor body = client_receive(&client, API_CREATE_TOPICS, 7);
+    struct create_topics_response response;
+    cr_assert(create_topics_response_decode(&response, &body, 7, &client.arena));
+    cr_assert_eq(response.topics_count, MANY);
+    for (uint32_t i = 0; i < MANY; i += 999) {
+        char name[8];
+        snprintf(name, sizeof name, "t%u", i);
+        cr_assert(view_equal_text(response.topics[i].name, name));
+        cr_assert_eq(response.topics[i].error_code, KAFKA_POLICY_VIOLATION);
+    }
+    client_close(&client);
+    rig_free(rig);
+}
+
+Test(request, closes_at_a_long_message_that_is_wrong_at_its_end)
+{
+    struct rig *rig = rig_new(1, NULL);
+    struct client client;
+    client_open(&client, rig);
+    begin_many_names(&client, MANY);
+    client.writer.at--; /* no tagged fields, but for one byte */
+    cr_assert_gt(client_call_turns(&client), 15);
+    cr_assert(client.ended);
+    client_close(&client);
+    rig_free(rig);
+}
+
+/* Wherever a long message has come when its connection goes, all it took is given back (rig_free). */
+Test(request, ends_when_its_connection_closes_within_a_long_message)
+{
+    struct rig *rig = rig_new(1, NULL);
+    for (uint32_t turns = 1; turns < 60; turns += 3) {
+        struct client client;
+        client_open(&client, rig);
+        begin_many_names(&client, MANY);
+        client_send_whole(&client);
+        for (uint32_t i = 0; i < turns; i++) {
+            rig_turn(rig);
+        }
+        client_close(&client);
+    }
+    rig_free(rig);
+}
