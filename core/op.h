@@ -52,6 +52,21 @@ static inline struct op *op_queue_pop(struct op_queue *queue)
     return op;
 }
 
+/* All of `from`, in their order, behind what is in `to`. */
+static inline void op_queue_move(struct op_queue *to, struct op_queue *from)
+{
+    if (!from->head) {
+        return;
+    }
+    if (to->tail) {
+        to->tail->next = from->head;
+    } else {
+        to->head = from->head;
+    }
+    to->tail = from->tail;
+    *from = (struct op_queue){0};
+}
+
 static inline bool op_queue_is_empty(const struct op_queue *queue)
 {
     return queue->head == NULL;

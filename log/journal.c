@@ -41,6 +41,7 @@ static void journal_opened(struct op *op);
 static void journal_closed(struct op *op);
 static void journal_start(struct op *op); /* end of the turn: write what was gathered */
 static void piece_written(struct op *op); /* the last one ends the commit */
+static void journal_end(struct op *op);   /* ops of commits that are over, some each turn */
 static void journal_tell(struct op *op);  /* the store hears of room and pressure */
 static void journal_go_on(void *context); /* a file was made or filled */
 
@@ -84,12 +85,14 @@ void journal_open(struct journal *journal, struct reactor *reactor,
     assert(options->commit_bytes_max <= COMMIT_BYTES_MAX);
     assert(options->file_bytes % FILE_BLOCK_BYTES == 0);
     assert(options->file_bytes >= options->commit_bytes_max + LAST_BLOCK_BYTES);
+    assert(options->ends_max > 0);
     *journal = (struct journal){
         .reactor = reactor,
         .options = *options,
         .oldest_ordinal = 1,
         .start = {.waits_for = "journal"},
         .tell = {.waits_for = "journal"},
+        .end = {.waits_for = "journal"},
         .waits = op,
     };
     op->then = then;
@@ -125,6 +128,7 @@ static void journal_opened(struct op *op)
 void journal_close(struct journal *journal, struct op *op, op_fn *then)
 {
     assert(journal->gathering->entries_count == 0);
+    assert(op_queue_is_empty(&journal->ended) && op_queue_is_empty(&journal->failed));
     op->then = then;
     op->waits_for = "journal files";
     journal->waits = op;
@@ -178,7 +182,8 @@ bool journal_has_room(struct journal *journal, enum entry_type type, uint64_t by
     if (journal->offline) {
         return true; /* to be told so by the append */
     }
-    if (commit->bytes > 0 && commit->bytes + needed <= commit->bytes_max) {
+    if (commit->bytes > 0 &&
+        commit->bytes + journal->promised_bytes + needed <= commit->bytes_max) {
         return true;
     }
     if (commit->bytes == 0) {
@@ -259,7 +264,7 @@ static void commit_place(struct journal *journal, struct journal_commit *commit,
 
 static void journal_start_soon(struct journal *journal)
 {
-    if (!journal->start_pending && !journal->in_flight) {
+    if (!journal->start_pending && !journal->in_flight && journal->promised_bytes == 0) {
         journal->start_pending = true;
         reactor_ready(journal->reactor, &journal->start, journal_start);
     }
@@ -294,25 +299,34 @@ void journal_append(struct journal *journal, struct journal_append *append, op_f
 {
     append->op.then = then;
     append->op.waits_for = "journal";
+    bool is_last = append->follow_bytes == 0;
     if (journal->offline) {
-        append->op.result = -EIO;
-        reactor_ready(journal->reactor, &append->op, then);
+        if (is_last) {
+            append->op.result = -EIO;
+            reactor_ready(journal->reactor, &append->op, then);
+        }
         return;
     }
     struct journal_commit *commit = journal->gathering;
     uint64_t bytes = append->bytes[0].iov_len + append->bytes[1].iov_len;
-    assert(bytes <= journal_entry_bytes_max(journal));
     uint64_t needed = ENTRY_HEADER_BYTES + bytes;
+    assert(bytes + append->follow_bytes <= journal_entry_bytes_max(journal));
     if (commit->bytes == 0) {
-        if (COMMIT_HEADER_BYTES + needed > head_room(journal)) {
+        if (COMMIT_HEADER_BYTES + needed + append->follow_bytes > head_room(journal)) {
             journal_roll(journal);
         }
         commit_place(journal, commit, head_room(journal));
     }
-    assert(commit->bytes + needed <= commit->bytes_max);
+    assert(append->promised_bytes == 0 || append->promised_bytes == needed + append->follow_bytes);
+    journal->promised_bytes += append->follow_bytes;
+    journal->promised_bytes -= append->promised_bytes;
+    append->promised_bytes = append->follow_bytes;
+    assert(commit->bytes + needed + journal->promised_bytes <= commit->bytes_max);
     append->file_ordinal = commit->file_ordinal;
     commit_add(commit, append, (uint32_t)bytes);
-    op_queue_push(&commit->ops, &append->op);
+    if (is_last) {
+        op_queue_push(&commit->ops, &append->op);
+    }
     journal_start_soon(journal);
 }
 
@@ -397,7 +411,7 @@ static void commit_write(struct journal *journal, struct journal_commit *commit)
 static void journal_begin_commit(struct journal *journal)
 {
     struct journal_commit *commit = journal->gathering;
-    if (journal->offline || journal->in_flight) {
+    if (journal->offline || journal->in_flight || journal->promised_bytes > 0) {
         return;
     }
     if (commit->entries_count == 0 &&
@@ -421,15 +435,36 @@ static void journal_start(struct op *op)
     journal_begin_commit(journal);
 }
 
-static void commit_end(struct journal_commit *commit, int64_t result)
+/* It may gather anew; its ops end from the next step on. */
+static void commit_end(struct journal *journal, struct journal_commit *commit,
+                       struct op_queue *queue)
 {
-    struct op_queue ops = commit->ops; /* an op's `then` may append to this commit anew */
-    commit->ops = (struct op_queue){0};
+    op_queue_move(queue, &commit->ops);
     commit->bytes = 0;
     commit->entries_count = 0;
-    for (struct op *op = op_queue_pop(&ops); op; op = op_queue_pop(&ops)) {
-        op->result = result;
+    if (!journal->end_pending) {
+        journal->end_pending = true;
+        reactor_ready(journal->reactor, &journal->end, journal_end);
+    }
+}
+
+/* Nothing is durable any more after something was not: so these two queues are all in order. */
+static void journal_end(struct op *op)
+{
+    struct journal *journal = container_of(op, struct journal, end);
+    for (uint32_t count = 0; count < journal->options.ends_max; count++) {
+        bool is_durable = !op_queue_is_empty(&journal->ended);
+        op = op_queue_pop(is_durable ? &journal->ended : &journal->failed);
+        if (!op) {
+            break;
+        }
+        op->result = is_durable ? 0 : -EIO;
         op->then(op);
+    }
+    journal->end_pending =
+        !op_queue_is_empty(&journal->ended) || !op_queue_is_empty(&journal->failed);
+    if (journal->end_pending) {
+        reactor_ready(journal->reactor, &journal->end, journal_end);
     }
 }
 
@@ -441,8 +476,8 @@ static void journal_fail(struct journal *journal, struct journal_commit *commit)
            "cannot write the journal in %s: error %d; the directory is offline",
            journal->options.directory, (int)-commit->error);
     journal->options.failed(journal->options.context, (int)commit->error);
-    commit_end(commit, -EIO);
-    commit_end(journal->gathering, -EIO);
+    commit_end(journal, commit, &journal->failed);
+    commit_end(journal, journal->gathering, &journal->failed);
 }
 
 static void commit_ended(struct journal *journal, struct journal_commit *commit)
@@ -466,8 +501,8 @@ static void commit_ended(struct journal *journal, struct journal_commit *commit)
     metric_observe(metrics, HISTOGRAM_COMMIT_US,
                    reactor_now_us(journal->reactor) - commit->begun_us);
     metric_set(metrics, METRIC_JOURNAL_LIVE_BYTES, journal_live_bytes(journal));
-    commit_end(commit, 0);
-    journal_begin_commit(journal); /* with what these ops appended, too */
+    commit_end(journal, commit, &journal->ended);
+    journal_begin_commit(journal);
     journal_tell_soon(journal);
 }
 

@@ -16,6 +16,10 @@
  * for a release. (If it could, a log could not settle the block that its waiting append belongs to,
  * and the file that the append waits for would never be released.) DATA leaves the last free file
  * to STATE: what releases a file can always be written.
+ *
+ * A large entry is copied in slices, a turn each, as several entries: the first promises the others,
+ * which have their room in the same commit, and the commit waits for them and not they for another.
+ * The ops of a commit end in slices too, and the next commit is on its way before the first of them.
  * Lives on the store's core. Format: docs/formats.md.
  */
 #ifndef LOG_JOURNAL_H
@@ -37,7 +41,13 @@ struct journal_append {
     uint32_t position;
     uint32_t rest_bytes;   /* the first bytes repeat what is durable already */
     struct iovec bytes[2]; /* the entry's bytes, in up to two pieces; copied at once */
+    /* The same struct comes again, in later turns, for entries of so many bytes together, headers
+     * included: the op ends with the last one. 0: this is the last one. */
+    uint32_t follow_bytes;
     uint64_t file_ordinal; /* out, at once: the journal file that holds the entry */
+
+    /* journal.c only */
+    uint32_t promised_bytes; /* follow_bytes of the entry before; 0 for the first */
 };
 
 struct journal_options {
@@ -48,6 +58,7 @@ struct journal_options {
     uint32_t file_bytes;       /* a multiple of FILE_BLOCK_BYTES; more than one largest commit */
     uint32_t files_max;        /* at least JOURNAL_FILES_MIN */
     uint32_t commit_bytes_max; /* a multiple of FILE_BLOCK_BYTES, at most COMMIT_BYTES_MAX */
+    uint32_t ends_max;         /* ops that end in one step */
     /* The files up to `ordinal` are wanted back: move what they hold, then journal_release. Called
      * again with higher ordinals. */
     void (*pressed)(void *context, uint64_t ordinal);
@@ -76,7 +87,10 @@ struct journal {
     struct journal_commit *in_flight; /* NULL: none */
     struct op start;                  /* begin the gathering commit, at the end of this turn */
     struct op tell;                   /* call the store back */
-    bool start_pending, tell_pending;
+    uint64_t promised_bytes;          /* to the gathering commit: it is not begun before */
+    struct op_queue ended, failed;    /* ops to be ended, those of durable entries first */
+    struct op end;                    /* end some of them */
+    bool start_pending, tell_pending, end_pending;
     bool room_wanted; /* journal_has_room said no: call options.room when it may say yes */
     bool press_wanted;
     bool closing;
@@ -89,7 +103,8 @@ struct journal {
 void journal_open(struct journal *journal, struct reactor *reactor,
                   const struct journal_options *options, struct op *op, op_fn *then);
 
-/* Would an entry of so many bytes be gathered now? False: options.room will be called. */
+/* Would an entry of so many bytes be gathered now? False: options.room will be called. For one in
+ * slices: all their bytes, and the headers of those behind the first. */
 [[nodiscard]] bool journal_has_room(struct journal *journal, enum entry_type type, uint64_t bytes);
 uint64_t journal_entry_bytes_max(const struct journal *journal); /* what one commit can hold */
 

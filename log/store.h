@@ -36,6 +36,9 @@ struct store_options {
     uint32_t producers_max;    /* per log; 0: PRODUCERS_MAX_DEFAULT */
     bool was_clean;            /* what no log uses is as a clean stop left it */
     uint64_t idle_us;          /* a log silent for so long is written out; 0: 10 s */
+    /* Of one step on the reactor, then it yields: bytes copied, 0: 256 KiB; items (appends ended,
+     * logs opened, segments settled), 0: 64. */
+    uint32_t step_bytes, step_items;
     /* A write or flush failed: the directory is to be taken offline on all cores. May be NULL. */
     void (*failed)(void *context, int error);
     void *context;

@@ -26,7 +26,8 @@ enum {
     FETCH_READ_BYTES = 256 << 10,
     FDS_MAX = 256,
     IDLE_US = 10 * 1000 * 1000,
-    LOGS_PER_TURN = 64,
+    STEP_BYTES = 256 << 10, /* two copies and a checksum of them: about 100 us */
+    STEP_ITEMS = 64,
     CLOSE_RETRY_US = 5 * 1000, /* after a failure, until all is home */
     FINISHES_MAX = 64,         /* jobs out at once */
     PRODUCER_BYTES_MAX = 256,  /* of one in a STATE, more than it takes */
@@ -95,6 +96,8 @@ static bool store_init(struct store *store, struct reactor *reactor,
     own->fetch_read_bytes = own->fetch_read_bytes ? own->fetch_read_bytes : FETCH_READ_BYTES;
     own->fds_max = own->fds_max ? own->fds_max : FDS_MAX;
     own->idle_us = own->idle_us ? own->idle_us : IDLE_US;
+    own->step_bytes = own->step_bytes ? own->step_bytes : STEP_BYTES;
+    own->step_items = own->step_items ? own->step_items : STEP_ITEMS;
     uint32_t producers_max = own->producers_max ? own->producers_max : PRODUCERS_MAX_DEFAULT;
     uint32_t state_bytes_max = commit_bytes_max(store) / 2; /* a STATE fits into one commit */
     uint32_t fitting = state_bytes_max > STATE_OTHER_BYTES
@@ -174,6 +177,7 @@ static void ballast_opened(struct op *op)
         .file_bytes = store->options.journal_file_bytes,
         .files_max = files_max(store),
         .commit_bytes_max = commit_bytes_max(store),
+        .ends_max = store->options.step_items,
         .pressed = store_pressed,
         .room = store_has_room,
         .failed = store_journal_failed,
@@ -210,7 +214,8 @@ static void adopt_go_on(struct op *op)
     if (store->offline) {
         store->open_count = store->open_done;
     }
-    for (uint32_t i = 0; i < LOGS_PER_TURN && store->open_done < store->open_count; i++) {
+    for (uint32_t i = 0; i < store->options.step_items && store->open_done < store->open_count;
+         i++) {
         struct log_state *state = store->open_states[store->open_done++];
         struct log *log = log_new(store, state, &defaults);
         if (log) {

@@ -83,6 +83,7 @@ static inline void keeper_open_journal(struct keeper *keeper, uint32_t core)
         .file_bytes = KEEPER_FILE_BYTES,
         .files_max = 4,
         .commit_bytes_max = KEEPER_COMMIT_BYTES,
+        .ends_max = 16,
         .pressed = keeper_nothing,
         .room = keeper_room,
         .failed = keeper_failed,

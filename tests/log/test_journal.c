@@ -3,7 +3,7 @@
 #include "log/replay.h"
 #include "tests/log/world.h"
 
-enum { SALT = 99, BLOCK = JOURNAL_BLOCK_BYTES, COMMIT = 8 * BLOCK, APPENDS_MAX = 4096 };
+enum { SALT = 99, BLOCK = JOURNAL_BLOCK_BYTES, COMMIT = 8 * BLOCK, APPENDS_MAX = 4096, ENDS = 8 };
 
 struct bench {
     struct world world;
@@ -44,6 +44,7 @@ static struct bench *bench_new(uint32_t files_max, uint32_t file_bytes, uint32_t
         .file_bytes = file_bytes,
         .files_max = files_max,
         .commit_bytes_max = commit_bytes,
+        .ends_max = ENDS,
         .pressed = pressed,
         .room = room,
         .failed = failed,
@@ -175,6 +176,127 @@ Test(journal, gathers_while_a_commit_is_in_flight_and_ends_appends_in_order)
     bench_close(bench);
 }
 
+/* How many ops end in each step: never more than ENDS. */
+static void bench_wait_in_slices(struct bench *bench, uint32_t wanted)
+{
+    world_nudge(&bench->world);
+    while (bench->ended < wanted) {
+        uint32_t before = bench->ended;
+        cr_assert(sim_step(&bench->world.sim), "it never ended");
+        cr_assert_leq(bench->ended - before, ENDS, "one step ended them all");
+    }
+}
+
+Test(journal, ends_a_large_commit_in_slices_with_the_next_one_on_its_way)
+{
+    enum { FIRST = 10 * ENDS, SECOND = 3 };
+    struct bench *bench = bench_new(3, 64 * BLOCK, COMMIT);
+    for (uint32_t i = 0; i < FIRST; i++) {
+        cr_assert(bench_append(bench, ENTRY_DATA, 100));
+    }
+    world_nudge(&bench->world);
+    cr_assert_not_null(bench->journal.in_flight);
+    for (uint32_t i = 0; i < SECOND; i++) {
+        cr_assert(bench_append(bench, ENTRY_DATA, 100));
+    }
+    bench_wait_in_slices(bench, 1);
+    cr_assert_not_null(bench->journal.in_flight, "the next commit waits for the ops of this one");
+    cr_assert_lt(bench->ended, FIRST);
+    bench_wait_in_slices(bench, FIRST + SECOND);
+    cr_assert_eq(metric(bench, METRIC_COMMITS), 2);
+    cr_assert(bench->in_order && bench->result == 0);
+    bench_rest(bench);
+    bench_close(bench);
+}
+
+Test(journal, fails_a_large_commit_in_slices_behind_what_is_durable)
+{
+    struct bench *bench = bench_new(3, 64 * BLOCK, COMMIT);
+    bench->world.node->failings[SIM_FAILING_WRITE].after = 2; /* the second commit */
+    bench->world.node->failings[SIM_FAILING_WRITE].count = 1;
+    bench->world.node->failings[SIM_FAILING_WRITE].error = -EIO;
+    for (int commit = 0; commit < 2; commit++) {
+        for (uint32_t i = 0; i < 5 * ENDS; i++) {
+            cr_assert(bench_append(bench, ENTRY_DATA, 100));
+        }
+        bench_wait_in_slices(bench, bench->begun);
+        cr_assert_eq(bench->result, commit == 0 ? 0 : -EIO);
+    }
+    cr_assert_eq(bench->failures, 1);
+    cr_assert(bench->in_order);
+    bench_close(bench);
+}
+
+/* -- entries in slices -- */
+
+/* The next slice of the append begun last; `follow` bytes come after it. */
+static void bench_slice(struct bench *bench, struct journal_append *append, uint32_t bytes,
+                        uint32_t follow)
+{
+    static uint8_t zeros[1 << 20];
+    append->bytes[0] = (struct iovec){zeros, bytes};
+    append->bytes[1] = (struct iovec){bench, 0};
+    append->follow_bytes = follow;
+    append->log_sequence++;
+    journal_append(&bench->journal, append, appended);
+}
+
+Test(journal, writes_no_commit_before_the_slices_that_it_was_promised)
+{
+    enum { SLICE = 1000, WITH_HEADER = SLICE + ENTRY_HEADER_BYTES };
+    struct bench *bench = bench_new(3, 64 * BLOCK, COMMIT);
+    cr_assert(bench_append(bench, ENTRY_DATA, 100));
+    world_nudge(&bench->world);
+    cr_assert_not_null(bench->journal.in_flight);
+    cr_assert(journal_has_room(&bench->journal, ENTRY_DATA, 3 * SLICE + 2 * ENTRY_HEADER_BYTES));
+    struct journal_append *sliced = &bench->appends[2]; /* it ends behind the small one */
+    *sliced = (struct journal_append){.log_id = 7, .type = ENTRY_DATA};
+    bench_slice(bench, sliced, SLICE, 2 * WITH_HEADER);
+    bench_rest(bench);
+    cr_assert_eq(bench->ended, 1);
+    cr_assert_null(bench->journal.in_flight, "a commit was written without what it was promised");
+    uint32_t most = (uint32_t)journal_entry_bytes_max(&bench->journal);
+    cr_assert_not(journal_has_room(&bench->journal, ENTRY_DATA, most - 2 * WITH_HEADER),
+                  "what was promised was given away");
+    cr_assert(bench_append(bench, ENTRY_DATA, 100)); /* another log's */
+    bench_slice(bench, sliced, SLICE, WITH_HEADER);
+    bench_rest(bench);
+    cr_assert_null(bench->journal.in_flight);
+    cr_assert_eq(bench->ended, 1, "an op ended before its commit");
+    bench_slice(bench, sliced, SLICE, 0);
+    bench->begun++;
+    bench_wait(bench);
+    cr_assert_eq(metric(bench, METRIC_COMMITS), 2);
+    cr_assert(bench->in_order && bench->result == 0);
+    cr_assert_eq(bench->journal.promised_bytes, 0);
+    bench_close(bench);
+}
+
+Test(journal, fails_an_entry_in_slices_at_its_last_one)
+{
+    enum { SLICE = 1000, WITH_HEADER = SLICE + ENTRY_HEADER_BYTES };
+    struct bench *bench = bench_new(3, 64 * BLOCK, COMMIT);
+    bench->world.node->failings[SIM_FAILING_WRITE].after = 1;
+    bench->world.node->failings[SIM_FAILING_WRITE].count = 1;
+    bench->world.node->failings[SIM_FAILING_WRITE].error = -EIO;
+    cr_assert(bench_append(bench, ENTRY_DATA, 100));
+    world_nudge(&bench->world);
+    struct journal_append *sliced = &bench->appends[1];
+    *sliced = (struct journal_append){.log_id = 7, .type = ENTRY_DATA};
+    bench_slice(bench, sliced, SLICE, 2 * WITH_HEADER);
+    bench_rest(bench);
+    cr_assert(bench->journal.offline);
+    bench_slice(bench, sliced, SLICE, WITH_HEADER);
+    bench_rest(bench);
+    cr_assert_eq(bench->ended, 1, "it ended with slices to come");
+    bench_slice(bench, sliced, SLICE, 0);
+    bench->begun = 2;
+    bench_wait(bench);
+    cr_assert_eq(bench->result, -EIO);
+    cr_assert_eq(bench->failures, 1);
+    bench_close(bench);
+}
+
 Test(journal, says_when_there_is_room_again)
 {
     struct bench *bench = bench_new(3, 64 * BLOCK, COMMIT);
@@ -302,6 +424,7 @@ Test(journal, cannot_be_opened_where_its_first_files_find_no_room)
         .file_bytes = 128 << 20,
         .files_max = 3,
         .commit_bytes_max = COMMIT,
+        .ends_max = ENDS,
     };
     struct awaited opened = {0};
     journal_open(&journal, world.reactor, &options, &opened.op, awaited_ended);
@@ -321,6 +444,7 @@ Test(journal, cannot_be_opened_without_memory_for_its_commits)
         .file_bytes = 32 << 20,
         .files_max = 3,
         .commit_bytes_max = 16 << 20,
+        .ends_max = ENDS,
     };
     struct awaited opened = {0};
     journal_open(&journal, world.reactor, &options, &opened.op, awaited_ended);

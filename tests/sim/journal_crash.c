@@ -285,6 +285,7 @@ static void scene_play(struct proof *proof)
         .room = writer_room,
         .failed = writer_failed,
     };
+    scene.options.ends_max = (uint32_t)sim_between(&shape, 1, 8);
     struct computer *computer = &scene.computer;
     computer_open(computer, proof->seed, NULL, proof->story);
     computer->node->disk->garbles = sim_chance(&shape, 50);

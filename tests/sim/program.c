@@ -79,6 +79,8 @@ static bool store_run(struct program *program, uint32_t core)
         .fetch_read_bytes = shape->read_bytes,
         .fds_max = shape->fds_max,
         .idle_us = shape->idle_us,
+        .step_bytes = shape->step_bytes,
+        .step_items = shape->step_items,
         .failed = store_failed,
         .context = program,
     };

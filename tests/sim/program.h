@@ -14,7 +14,8 @@
 
 struct shape { /* what a scene drew for its stores */
     uint32_t journal_file_bytes;
-    uint64_t journal_bytes; /* of a core */
+    uint32_t step_bytes, step_items; /* of one step: small ones yield in the middle of everything */
+    uint64_t journal_bytes;          /* of a core */
     uint32_t read_bytes;
     uint32_t fds_max;
     uint64_t idle_us;

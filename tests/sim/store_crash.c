@@ -566,6 +566,8 @@ static void shape_draw(struct scene *scene, struct sim_random *random)
     };
     scene->shape.journal_bytes =
         (uint64_t)scene->shape.journal_file_bytes * sim_between(random, 4, 8);
+    scene->shape.step_bytes = 512u << sim_between(random, 0, 9);
+    scene->shape.step_items = (uint32_t)sim_between(random, 1, 64);
     scene->lines_count = (uint32_t)sim_between(random, 1, LINES_MAX);
     scene->pause_us_max = 1u << sim_between(random, 4, 14);
     scene->rate = (uint32_t)sim_between(random, 1, 30);
