@@ -2,14 +2,19 @@
  * append -- one batch from the caller's bytes to log_end.
  *
  *      log_append --> queue of the log --> admitted --> placed: offsets, tail, journal entry
- *                        ^   |                             |  (a large batch: part by part)
+ *                        ^   |                             |
  *          append_pump --'   '- waits: directory,          v
  *          when it may go on    extent, rest, memory,   append_committed: log_end, `then`
- *                               journal room
+ *                               journal room, a turn
  *
  * Only the first of a log's queue is looked at; what it lacks is fetched, and append_pump is called
  * again. So appends are placed in the order they came, and what refuses one batch (a sequence gap, a
  * full disk) is decided when all before it are placed.
+ *
+ * A batch goes to the journal in portions, each in one commit: one, if it fits in half of one. A
+ * portion is admitted as a whole and copied in slices of step_bytes, one each turn. The logs whose
+ * batches need more than one slice stand in a line, and the first one's is under way; small ones pass
+ * by, and those of a turn take together as long as one slice.
  */
 #include "log/log.h"
 #include "log/log_files.h"
@@ -24,6 +29,7 @@
 enum {
     FULL_RETRY_US = 100 * 1000,   /* a full disk is asked again after this */
     EXTENT_FAST_US = 1000 * 1000, /* an extent used up within this is followed by a larger one */
+    APPEND_BYTES = 2048,          /* what an append costs beside its bytes, as if it had more */
 };
 
 enum admission { ADMITTED, WAITS, ENDED /* op.result says how */ };
@@ -33,6 +39,8 @@ static void append_made(struct op *op);      /* the active segment has its file 
 static void append_extended(struct op *op);  /* ... or more room */
 static void append_held(struct op *op);      /* the file is open to read the rest from */
 static void append_restored(struct op *op);  /* the block that will be rewritten is in memory */
+static void larges_go_on(struct op *op);     /* a slice of the first large one */
+static void turn_go_on(struct op *op);       /* those that the turn before had no time for */
 static void append_committed(struct op *op); /* a part is durable */
 
 static struct log_append *first_of(struct log *log)
@@ -45,7 +53,7 @@ void log_append(struct log *log, struct log_append *append, op_fn *then)
     append->op.then = then;
     append->op.waits_for = "append";
     append->log = log;
-    append->placed_bytes = 0;
+    append->placed_bytes = append->portion_left = 0;
     append->duplicate = false;
     append->base_offset = append->last_offset = -1;
     enum batch_state state = batch_parse(&append->header, append->batch, append->bytes);
@@ -63,24 +71,60 @@ static void append_end_soon(struct log *log, struct log_append *append, int64_t 
     reactor_ready(log->store->reactor, &append->op, append->op.then);
 }
 
-/* All but one of which a part is with the journal: that one ends when the part comes home. */
-void append_fail_all(struct log *log, int64_t result)
+/* Nothing is appended here any more: what is queued ends, whatever it waits for. */
+static bool is_over(const struct log *log)
 {
-    struct op_queue appends = log->appends;
-    log->appends = (struct op_queue){0};
-    for (struct op *op; (op = op_queue_pop(&appends));) {
-        struct log_append *append = container_of(op, struct log_append, op);
-        if (append->placed_bytes > 0 && log->is_part_out) {
-            op_queue_push(&log->appends, op);
-        } else {
-            append_end_soon(log, append, result);
-        }
+    return log->dropped || log->store->offline || log->store->journal.offline;
+}
+
+/* -- turns ------------------------------------------------------------------------------------- */
+
+/* The turn has time for this one, too. The time is read once a turn, and so tells one from the next. */
+static bool turn_take(struct store *store, uint32_t bytes)
+{
+    uint64_t now_us = reactor_now_us(store->reactor);
+    if (now_us != store->turn_us) {
+        store->turn_us = now_us;
+        store->turn_bytes = 0;
     }
-    for (struct op *op; (op = op_queue_pop(&log->repeats));) {
-        op->result = result;
-        reactor_ready(log->store->reactor, op, op->then);
+    bytes += APPEND_BYTES;
+    if (store->turn_bytes > 0 && store->turn_bytes + bytes > store->options.step_bytes) {
+        return false;
     }
-    link_remove(&log->wait_link);
+    store->turn_bytes += bytes;
+    return true;
+}
+
+static void turn_soon(struct store *store)
+{
+    if (!store->is_turn_due && !list_is_empty(&store->turn_waits)) {
+        store->is_turn_due = true;
+        reactor_ready(store->reactor, &store->turn_op, turn_go_on);
+    }
+}
+
+static void turn_wait(struct log *log)
+{
+    list_push(&log->store->turn_waits, &log->turn_link);
+    turn_soon(log->store);
+}
+
+static void turn_go_on(struct op *op)
+{
+    struct store *store = container_of(op, struct store, turn_op);
+    store->is_turn_due = false;
+    store->turn_us = reactor_now_us(store->reactor);
+    store->turn_bytes = 0;
+    bool is_used_up = false;
+    for (struct link *link; !is_used_up && (link = list_first(&store->turn_waits));) {
+        struct log *log = container_of(link, struct log, turn_link);
+        link_remove(link);
+        log->busy++;
+        append_pump(log);
+        is_used_up = link_is_listed(link);
+        log_came_home(log);
+    }
+    turn_soon(store);
 }
 
 /* -- what an append may lack ------------------------------------------------------------------- */
@@ -405,25 +449,35 @@ static uint32_t rest_of(const struct segment *active)
     return active->settled == active->appended ? active->settled % FILE_BLOCK_BYTES : 0;
 }
 
-/* How much of the batch goes into the next entry. */
-static uint32_t part_bytes(const struct log *log, const struct log_append *append)
+/* How much of the batch goes into the next commit: at most half of one, so that there is soon room
+ * for it, however many small ones pass by. */
+static uint32_t portion_bytes(const struct log *log, const struct log_append *append)
 {
-    uint64_t max = journal_entry_bytes_max(&log->store->journal) - rest_of(log_active(log));
+    uint64_t max = journal_entry_bytes_max(&log->store->journal) / 2;
     uint32_t left = append->bytes - append->placed_bytes;
     return left < max ? left : (uint32_t)max;
 }
 
-/* Memory, journal room and what the entry needs; nothing waits between this and append_place. */
-static enum admission admit_part(struct log *log, struct log_append *append)
+/* As entries of step_bytes each: what they take of a commit. */
+static uint32_t slices_bytes(const struct log *log, uint32_t bytes)
+{
+    uint32_t step_bytes = log->store->options.step_bytes;
+    return bytes + (bytes + step_bytes - 1) / step_bytes * ENTRY_HEADER_BYTES;
+}
+
+/* Memory, journal room and what the entries need: from here on the portion waits for turns only. */
+static enum admission admit_portion(struct log *log, struct log_append *append)
 {
     struct store *store = log->store;
     struct segment *active = log_active(log);
-    uint32_t bytes = part_bytes(log, append);
+    uint32_t bytes = portion_bytes(log, append);
     uint32_t rest = active->appended % FILE_BLOCK_BYTES;
     if (rest > 0 && !chunks_find(&active->chunks, active->appended - 1)) {
         return restore_rest(log);
     }
-    if (!journal_has_room(&store->journal, ENTRY_DATA, (uint64_t)rest_of(active) + bytes)) {
+    if (!journal_has_room(&store->journal, ENTRY_DATA,
+                          (uint64_t)rest_of(active) + slices_bytes(log, bytes) -
+                              ENTRY_HEADER_BYTES)) {
         return wait_for_store(log);
     }
     if (!write_back_can_mark(log)) {
@@ -444,8 +498,8 @@ static enum admission admit(struct log *log, struct log_append *append)
     if (log->dropped) {
         return ended(append, -ESTALE);
     }
-    if (append->placed_bytes > 0) { /* further parts of a batch that was admitted */
-        return admit_part(log, append);
+    if (append->placed_bytes > 0) { /* a further portion of a batch that was admitted */
+        return admit_portion(log, append);
     }
     if (!log_open(log, &log->open_op, append_opened)) {
         prepare_begin(log);
@@ -468,7 +522,7 @@ static enum admission admit(struct log *log, struct log_append *append)
     }
     enum admission space =
         make_space(log, append, block_ceiling((uint64_t)active->appended + append->bytes));
-    return space == ADMITTED ? admit_part(log, append) : space;
+    return space == ADMITTED ? admit_portion(log, append) : space;
 }
 
 static void append_opened(struct op *op)
@@ -506,10 +560,39 @@ static void append_apply(struct log *log, struct log_append *append)
     log->end_position = active->appended;
 }
 
-/* A part of the first append: into the tail, and to the journal. */
-static void append_place(struct log *log, struct log_append *append)
+/* What one step copies: into the tail, and to the journal. */
+static void slice_place(struct log *log, struct log_append *append)
 {
     struct store *store = log->store;
+    struct segment *active = log_active(log);
+    uint32_t bytes = append->portion_left;
+    bytes = bytes < store->options.step_bytes ? bytes : store->options.step_bytes;
+    uint8_t *from = append->batch + append->placed_bytes;
+    append->portion_left -= bytes;
+    append->entry.log_sequence = log->sequence++;
+    append->entry.bytes[1] = (struct iovec){.iov_base = from, .iov_len = bytes};
+    append->entry.follow_bytes = slices_bytes(log, append->portion_left);
+    chunks_append(&active->chunks, active->appended, from, bytes);
+    active->appended += bytes;
+    append->placed_bytes += bytes;
+    assert(active->appended <= active->file_bytes);
+    if (append->placed_bytes == append->bytes) {
+        append_apply(log, append);
+    }
+    journal_append(&store->journal, &append->entry, append_committed);
+}
+
+static void slice_place_next(struct log *log, struct log_append *append)
+{
+    append->entry.position = log_active(log)->appended;
+    append->entry.rest_bytes = 0;
+    append->entry.bytes[0].iov_len = 0;
+    slice_place(log, append);
+}
+
+/* A portion of the first append: offsets, and its first slice. */
+static void portion_place(struct log *log, struct log_append *append)
+{
     struct segment *active = log_active(log);
     if (append->placed_bytes == 0) {
         append->segment = active;
@@ -520,79 +603,178 @@ static void append_place(struct log *log, struct log_append *append)
         batch_place(append->batch, append->base_offset, append->leader_epoch);
     }
     uint32_t rest = rest_of(active);
-    uint32_t bytes = part_bytes(log, append);
-    uint8_t *from = append->batch + append->placed_bytes;
+    append->portion_left = portion_bytes(log, append);
     active->settled -= rest; /* the block grows: it is not durable as a whole any more */
     append->entry = (struct journal_append){
         .log_id = log->id,
-        .log_sequence = log->sequence++,
         .type = ENTRY_DATA,
         .segment_base = active->base_offset,
         .position = active->appended - rest,
         .rest_bytes = rest,
-        .bytes = {{.iov_len = rest}, {.iov_base = from, .iov_len = bytes}},
+        .bytes = {{.iov_len = rest}},
     };
     if (rest > 0) {
         struct chunk *chunk = chunks_find(&active->chunks, active->appended - 1);
         append->entry.bytes[0].iov_base = chunk->data + (append->entry.position - chunk->position);
     }
-    chunks_append(&active->chunks, active->appended, from, bytes);
-    active->appended += bytes;
-    append->placed_bytes += bytes;
-    assert(active->appended <= active->file_bytes);
-    if (append->placed_bytes == append->bytes) {
-        append_apply(log, append);
-    }
     log->appends_in_flight++;
-    journal_append(&store->journal, &append->entry, append_committed);
+    log->is_part_out = true;
+    slice_place(log, append);
     write_back_mark(log, &append->entry);
 }
 
+/* All slices of a portion are with the journal. */
+static void portion_end(struct log *log, const struct log_append *append)
+{
+    log->is_part_out = append->placed_bytes < append->bytes;
+    if (!log->is_part_out) {
+        op_queue_pop(&log->appends);
+    }
+}
+
+/* The first append ends here, or waits for the batch that it repeats. */
+static void append_ended(struct log *log, struct log_append *append)
+{
+    op_queue_pop(&log->appends);
+    if (append->duplicate && append->op.result == 0 && append->last_offset >= log->log_end) {
+        op_queue_push(&log->repeats, &append->op);
+    } else {
+        append_end_soon(log, append, append->op.result);
+    }
+}
+
+/* False: the turn has no time for more. */
+static bool repeats_end(struct log *log)
+{
+    while (log->repeats.head) {
+        struct log_append *append = container_of(log->repeats.head, struct log_append, op);
+        int64_t result = append->last_offset < log->log_end ? 0 : log->dropped ? -ESTALE : -EIO;
+        if (result != 0 && !is_over(log)) {
+            return true; /* others wait for batches before this one, or a little longer */
+        }
+        if (!turn_take(log->store, 0)) {
+            turn_wait(log);
+            return false;
+        }
+        op_queue_pop(&log->repeats);
+        append_end_soon(log, append, result);
+    }
+    return true;
+}
+
+/* -- large ones -------------------------------------------------------------------------------- */
+
+static bool is_large(const struct log *log, const struct log_append *append)
+{
+    return append->bytes - append->placed_bytes > log->store->options.step_bytes;
+}
+
+static void larges_soon(struct store *store)
+{
+    if (!store->is_large_due && !list_is_empty(&store->larges)) {
+        store->is_large_due = true;
+        reactor_ready(store->reactor, &store->large_op, larges_go_on);
+    }
+}
+
+static void large_join(struct log *log)
+{
+    if (!link_is_listed(&log->large_link)) {
+        list_push(&log->store->larges, &log->large_link);
+        larges_soon(log->store);
+    }
+}
+
+enum large_progress {
+    LARGE_MORE,  /* a turn for the next slice */
+    LARGE_WAITS, /* append_pump is called when it may go on */
+    LARGE_DONE,
+};
+
+/* One step of the first append, which came into the line as a large one. */
+static enum large_progress large_step(struct log *log)
+{
+    struct log_append *append = log->appends.head ? first_of(log) : NULL;
+    if (!append || log->is_preparing) {
+        return LARGE_DONE;
+    }
+    if (append->portion_left > 0) {
+        slice_place_next(log, append);
+    } else if (log->is_part_out) {
+        return LARGE_WAITS;
+    } else {
+        switch (admit(log, append)) {
+        case WAITS:
+            return LARGE_WAITS;
+        case ENDED:
+            append_ended(log, append);
+            return LARGE_DONE;
+        case ADMITTED:
+            portion_place(log, append);
+        }
+    }
+    if (append->portion_left > 0) {
+        return LARGE_MORE;
+    }
+    portion_end(log, append);
+    return log->is_part_out ? LARGE_WAITS : LARGE_DONE;
+}
+
+static void larges_go_on(struct op *op)
+{
+    struct store *store = container_of(op, struct store, large_op);
+    store->is_large_due = false;
+    struct link *link = list_first(&store->larges);
+    if (link) {
+        struct log *log = container_of(link, struct log, large_link);
+        log->busy++;
+        enum large_progress progress = large_step(log);
+        if (progress != LARGE_MORE) {
+            link_remove(link);
+        }
+        if (progress == LARGE_DONE) {
+            append_pump(log);
+        }
+        log_came_home(log);
+    }
+    larges_soon(store);
+}
+
+/* -- whatever may go on ------------------------------------------------------------------------ */
+
 void append_pump(struct log *log)
 {
-    while (log->appends.head && !log->is_preparing) {
+    if (!repeats_end(log)) {
+        return;
+    }
+    while (log->appends.head && (!log->is_preparing || is_over(log))) {
         struct log_append *append = first_of(log);
         if (append->placed_bytes > 0 && log->is_part_out) {
+            return;
+        }
+        if (is_large(log, append) && !is_over(log)) {
+            large_join(log);
+            return;
+        }
+        if (!turn_take(log->store, is_over(log) ? 0 : append->bytes)) {
+            turn_wait(log);
             return;
         }
         switch (admit(log, append)) {
         case WAITS:
             return;
         case ENDED:
-            op_queue_pop(&log->appends);
-            if (append->duplicate && append->op.result == 0 &&
-                append->last_offset >= log->log_end) {
-                op_queue_push(&log->repeats, &append->op);
-            } else {
-                append_end_soon(log, append, append->op.result);
-            }
+            append_ended(log, append);
             break;
         case ADMITTED:
-            append_place(log, append);
-            log->is_part_out = append->placed_bytes < append->bytes;
-            if (!log->is_part_out) {
-                op_queue_pop(&log->appends);
-            }
+            portion_place(log, append);
+            portion_end(log, append);
             break;
         }
     }
 }
 
 /* -- committed --------------------------------------------------------------------------------- */
-
-static void repeats_end(struct log *log)
-{
-    struct op_queue repeats = log->repeats;
-    log->repeats = (struct op_queue){0};
-    for (struct op *op; (op = op_queue_pop(&repeats));) {
-        struct log_append *append = container_of(op, struct log_append, op);
-        if (append->last_offset < log->log_end) {
-            append_end_soon(log, append, 0);
-        } else {
-            op_queue_push(&log->repeats, op);
-        }
-    }
-}
 
 static void append_committed(struct op *op)
 {
@@ -613,9 +795,6 @@ static void append_committed(struct op *op)
     }
     if (!is_whole) { /* the first of the queue still */
         log->is_part_out = false;
-        if (log->dropped) {
-            append_fail_all(log, -ESTALE);
-        }
     } else {
         if (result == 0) {
             segment->readable = segment->committed;
@@ -624,7 +803,6 @@ static void append_committed(struct op *op)
         }
         append->op.result = result;
         append->op.then(&append->op); /* may free it */
-        repeats_end(log);
     }
     if (result == 0 && !log->dropped) {
         write_back_committed(segment);

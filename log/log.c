@@ -43,6 +43,8 @@ static void log_init(struct log *log, struct store *store, struct log_state *sta
     epochs_init(&state->epochs);
     producers_init(&state->producers, 1); /* moved: empty now */
     link_init(&log->wait_link);
+    link_init(&log->turn_link);
+    link_init(&log->large_link);
     link_init(&log->state_link);
     link_init(&log->state_queue_link);
     link_init(&log->unsettled_link);
@@ -100,6 +102,8 @@ void log_free(struct log *log)
         segment_free(log->segments[--log->segments_count]);
     }
     link_remove(&log->wait_link);
+    link_remove(&log->turn_link);
+    link_remove(&log->large_link);
     link_remove(&log->state_link);
     link_remove(&log->state_queue_link);
     link_remove(&log->news_link);
@@ -110,6 +114,9 @@ void log_free(struct log *log)
         store->logs_end = log->link;
     }
     store->logs_count--;
+    if (store->failing == log) {
+        store->failing = log->next;
+    }
     epochs_deinit(&log->epochs);
     producers_deinit(&log->producers);
     free(log->segments);
@@ -402,7 +409,7 @@ void log_drop(struct log *log, struct op *op, op_fn *then)
     op->waits_for = "a log's removal";
     log->drop_op = op;
     log->dropped = true;
-    append_fail_all(log, -ESTALE);
+    append_pump(log); /* what is queued ends */
     log_has_news(log);
     write_back_stop(log);
     log->busy++; /* until drop_begun */
@@ -426,7 +433,8 @@ static void drop_end(struct log *log, int64_t result)
 static void drop_go_on(struct log *log)
 {
     struct store *store = log->store;
-    if (log->busy > 0 || log->appends_in_flight > 0 || log->is_state_out) {
+    if (log->busy > 0 || log->appends_in_flight > 0 || log->is_state_out ||
+        !op_queue_is_empty(&log->appends) || !op_queue_is_empty(&log->repeats)) {
         return;
     }
     if (store->offline) {

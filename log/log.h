@@ -51,8 +51,9 @@ struct log_append {
     struct log *log;
     struct segment *segment;
     struct batch header;
-    struct journal_append entry; /* of the part that is on its way */
-    uint32_t placed_bytes;       /* a large batch goes to the journal in parts */
+    struct journal_append entry; /* of the portion that is on its way; of its last slice */
+    uint32_t placed_bytes;       /* a large batch goes to the journal in portions, ... */
+    uint32_t portion_left;       /* ... and these in slices */
 };
 
 /* Where the bytes of an offset are.
@@ -165,9 +166,11 @@ struct log {
     struct op_queue repeats;    /* of batches that are still pending */
     uint32_t appends_in_flight; /* with the journal */
     bool is_preparing;          /* a job or read is out for the first append to go on */
-    bool is_part_out;           /* a part of the first append is with the journal */
+    bool is_part_out; /* a portion of the first append is with the journal, not the last */
     struct op open_op;
-    struct link wait_link; /* store->append_waits: for journal room or memory */
+    struct link wait_link;  /* store->append_waits: for journal room or memory */
+    struct link turn_link;  /* store->turn_waits: for the next turn */
+    struct link large_link; /* store->larges */
     struct file_io rest_io;
     uint64_t full_us; /* when the disk was last found full */
 
@@ -255,6 +258,5 @@ void log_came_home(struct log *log);
 
 /* append.c */
 void append_pump(struct log *log);
-void append_fail_all(struct log *log, int64_t result);
 
 #endif

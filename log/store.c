@@ -21,6 +21,7 @@ static void states_go_on(struct op *op);
 static void state_durable(struct op *op);
 static void resume_go_on(struct op *op);
 static void retry_passed(struct op *op);
+static void fail_go_on(struct op *op);
 
 struct holders *store_holders(struct store *store, uint64_t ordinal)
 {
@@ -102,7 +103,7 @@ static void state_of(const struct log *log, struct log_state *state)
 
 static void states_soon(struct store *store)
 {
-    if (!store->is_state_due && !list_is_empty(&store->state_queue)) {
+    if (!store->is_state_due && !list_is_empty(&store->state_queue) && !store->offline) {
         store->is_state_due = true;
         reactor_ready(store->reactor, &store->state_op, states_go_on);
     }
@@ -255,18 +256,28 @@ void store_fail(struct store *store, int error)
            "%s is offline: %s. Nothing more is written there; a restart recovers what was "
            "acknowledged",
            store->options.directory, strerror(-error));
-    for (struct link *link; (link = list_first(&store->state_queue));) {
-        link_remove(link);
-    }
-    struct log *next;
-    for (struct log *log = store->logs; log; log = next) {
-        next = log->next;
-        append_fail_all(log, -EIO);
-        log->busy++;
-        log_came_home(log); /* a drop that waited for a STATE ends now */
-    }
     if (store->options.failed) {
         store->options.failed(store->options.context, error);
     }
+    store->failing = store->logs;
+    store->is_fail_due = true;
+    reactor_ready(reactor, &store->fail_op, fail_go_on);
     store_go_on(store);
+}
+
+/* What waits for a STATE, or for room, waits no more: some logs each turn. */
+static void fail_go_on(struct op *op)
+{
+    struct store *store = container_of(op, struct store, fail_op);
+    for (uint32_t i = 0; i < store->options.step_items && store->failing; i++) {
+        struct log *log = store->failing;
+        store->failing = log->next;
+        log->busy++;
+        append_pump(log);
+        log_came_home(log); /* a drop that waited for a STATE ends now */
+    }
+    store->is_fail_due = store->failing != NULL;
+    if (store->is_fail_due) {
+        reactor_ready(store->reactor, &store->fail_op, fail_go_on);
+    }
 }

@@ -77,6 +77,14 @@ struct store {
     /* log/ only */
     struct tail tail;
     struct list append_waits; /* logs whose next append waits for journal room or memory */
+    struct list larges;       /* append.c: logs with large ones, the first one's is under way */
+    struct op large_op;
+    bool is_large_due;
+    struct list turn_waits; /* append.c: logs for whose next append the turn had no time */
+    struct op turn_op;
+    bool is_turn_due;
+    uint64_t turn_us;    /* which turn it is, ... */
+    uint32_t turn_bytes; /* ... and what it has placed */
     struct op resume_op;
     bool is_resuming;
     struct list news; /* logs whose log_end has moved */
@@ -91,6 +99,9 @@ struct store {
     struct op state_op;
     bool is_state_due;
     struct timer retry_timer; /* for memory that only readers hold */
+    struct log *failing;      /* the next log to hear that the store is offline */
+    struct op fail_op;
+    bool is_fail_due;
     int ballast_fd;
 
     /* store_life.c */

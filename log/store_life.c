@@ -120,6 +120,8 @@ static bool store_init(struct store *store, struct reactor *reactor,
     }
     tail_init(&store->tail, reactor);
     list_init(&store->append_waits);
+    list_init(&store->turn_waits);
+    list_init(&store->larges);
     list_init(&store->news);
     list_init(&store->state_queue);
     list_init(&store->fds);
@@ -410,7 +412,8 @@ static void store_empty(struct store *store)
 static bool is_step_queued(const struct store *store)
 {
     return store->is_press_due || store->is_writes_due || store->is_news_due ||
-           store->is_resuming || store->is_state_due || store->open_done < store->open_count;
+           store->is_resuming || store->is_state_due || store->is_fail_due || store->is_large_due ||
+           store->is_turn_due || store->open_done < store->open_count;
 }
 
 static bool is_anything_out(const struct store *store)
@@ -418,7 +421,8 @@ static bool is_anything_out(const struct store *store)
     bool is_out = store->finishes_out > 0 || store->states_out > 0 || store->settling ||
                   is_step_queued(store);
     for (const struct log *log = store->logs; log && !is_out; log = log->next) {
-        is_out = log->busy > 0 || log->appends_in_flight > 0;
+        is_out = log->busy > 0 || log->appends_in_flight > 0 || !op_queue_is_empty(&log->appends) ||
+                 !op_queue_is_empty(&log->repeats);
     }
     return is_out;
 }
