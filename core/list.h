@@ -59,6 +59,19 @@ static inline void list_push(struct list *list, struct link *link)
     list->head.previous = link;
 }
 
+/* All of `from`, in their order, behind what is in `to`. */
+static inline void list_move(struct list *to, struct list *from)
+{
+    if (list_is_empty(from)) {
+        return;
+    }
+    from->head.next->previous = to->head.previous;
+    to->head.previous->next = from->head.next;
+    to->head.previous = from->head.previous;
+    to->head.previous->next = &to->head;
+    link_init(&from->head);
+}
+
 /* NULL: the list is empty. */
 static inline struct link *list_first(const struct list *list)
 {

@@ -15,6 +15,7 @@ static void news_told(struct op *op);
 static void drop_begun(struct op *op);
 static void drop_go_on(struct log *log);
 static void drop_removed(struct op *op);
+static void drop_empty(struct op *op);
 
 /* -- made and unmade --------------------------------------------------------------------------- */
 
@@ -89,6 +90,21 @@ no_memory:
     return NULL;
 }
 
+bool log_empty(struct log *log, uint32_t *items)
+{
+    struct store *store = log->store;
+    log->is_emptied = true;
+    while (log->segments_count > 0 && *items > 0) {
+        struct segment *last = log_active(log);
+        if (chunks_drop_some(&last->chunks, &store->tail, items)) {
+            segment_free(last);
+            log->segments_count--;
+            *items -= *items > 0;
+        }
+    }
+    return log->segments_count == 0;
+}
+
 void log_free(struct log *log)
 {
     struct store *store = log->store;
@@ -114,9 +130,8 @@ void log_free(struct log *log)
         store->logs_end = log->link;
     }
     store->logs_count--;
-    if (store->failing == log) {
-        store->failing = log->next;
-    }
+    store->failing = store->failing == log ? log->next : store->failing;
+    store->next = store->next == log ? log->next : store->next;
     epochs_deinit(&log->epochs);
     producers_deinit(&log->producers);
     free(log->segments);
@@ -423,11 +438,28 @@ static void drop_begun(struct op *op)
 
 static void drop_end(struct log *log, int64_t result)
 {
-    struct op *op = log->drop_op;
-    struct reactor *reactor = log->store->reactor;
+    log->drop_op->result = result;
+    log->busy++; /* until it is empty */
+    drop_empty(&log->drop_step);
+}
+
+/* What it still has in memory goes in steps. */
+static void drop_empty(struct op *op)
+{
+    struct log *log = container_of(op, struct log, drop_step);
+    struct store *store = log->store;
+    uint32_t items = store->options.step_items;
+    if (!log_empty(log, &items) || log->busy > 1 || !op_queue_is_empty(&log->appends)) {
+        reactor_ready(store->reactor, op, drop_empty);
+        return;
+    }
+    op = log->drop_op;
+    log->busy--;
     log_free(log);
-    op->result = result;
-    reactor_ready(reactor, op, op->then);
+    reactor_ready(store->reactor, op, op->then);
+    if (!store->offline) {
+        write_back_release(store); /* its STATE held a journal file until now */
+    }
 }
 
 static void drop_go_on(struct log *log)
@@ -464,12 +496,10 @@ static void drop_removed(struct op *op)
 {
     struct remove_job *job = container_of(op, struct remove_job, job.op);
     struct log *log = job->log;
-    struct store *store = log->store;
     int64_t result = op->result;
     free(job);
     log->busy--;
     drop_end(log, result);
-    write_back_release(store); /* its STATE held a journal file until now */
 }
 
 void log_came_home(struct log *log)

@@ -159,7 +159,8 @@ struct log {
     uint32_t segments_count, segments_room;
     bool is_listed; /* all sealed segments are in `segments` */
     bool has_directory;
-    uint32_t busy; /* jobs, reads and writes that will come back to it */
+    bool is_emptied; /* it is going: its segments are freed, some each turn */
+    uint32_t busy;   /* jobs, reads and writes that will come back to it */
 
     /* append.c */
     struct op_queue appends;    /* not placed yet, in order; the first may be in part */
@@ -234,6 +235,9 @@ void log_drop(struct log *log, struct op *op, op_fn *then);
 struct log *log_new(struct store *store, struct log_state *state,
                     const struct log_settings *settings);
 void log_free(struct log *log);
+/* Ahead of it, in steps: gives up segments and chunks, and takes them off `items`. True: there are
+ * none left. */
+[[nodiscard]] bool log_empty(struct log *log, uint32_t *items);
 
 static inline struct segment *log_active(const struct log *log)
 {

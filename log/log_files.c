@@ -270,24 +270,39 @@ int64_t remove_job_run(struct job *job, struct files *files)
 
 /* -- indexes ----------------------------------------------------------------------------------- */
 
-static uint8_t *entries_encode(const struct segment *segment, const struct index_task *task,
-                               bool of_offsets)
+/* The first entry that is not before this position. */
+static uint32_t offsets_before(const struct offset_index *index, uint32_t from, uint32_t position)
 {
-    uint32_t from = of_offsets ? task->offset_from : task->time_from;
-    uint32_t to = of_offsets ? task->offset_to : task->time_to;
-    uint32_t entry_bytes = of_offsets ? OFFSET_INDEX_ENTRY_BYTES : TIME_INDEX_ENTRY_BYTES;
-    uint32_t count = of_offsets ? segment->offset_index.count : segment->time_index.count;
-    uint8_t *bytes = malloc((size_t)(count - from) * entry_bytes + 1);
-    if (bytes && to > from && of_offsets) {
-        offset_index_encode(&segment->offset_index, from, bytes);
-    } else if (bytes && to > from) {
-        time_index_encode(&segment->time_index, from, bytes);
+    uint32_t high = index->count;
+    while (from < high) {
+        uint32_t middle = from + (high - from) / 2;
+        if (index->entries[middle].position < position) {
+            from = middle + 1;
+        } else {
+            high = middle;
+        }
     }
-    return bytes;
+    return from;
 }
 
-bool index_task_fill(struct index_task *task, const struct segment *segment, uint32_t position,
-                     bool is_end, bool is_cut)
+/* The first entry beyond this offset. */
+static uint32_t times_through(const struct time_index *index, uint32_t from,
+                              int64_t relative_offset)
+{
+    uint32_t high = index->count;
+    while (from < high) {
+        uint32_t middle = from + (high - from) / 2;
+        if (index->entries[middle].relative_offset <= relative_offset) {
+            from = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return from;
+}
+
+bool index_task_begin(struct index_task *task, const struct segment *segment, uint32_t position,
+                      bool is_end, bool is_cut)
 {
     const struct offset_index *offsets = &segment->offset_index;
     const struct time_index *times = &segment->time_index;
@@ -300,32 +315,54 @@ bool index_task_fill(struct index_task *task, const struct segment *segment, uin
         .is_cut = is_cut,
         .end = segment->appended,
     };
-    task->offset_to = task->offset_from;
-    while (task->offset_to < offsets->count &&
-           offsets->entries[task->offset_to].position < position) {
-        task->offset_to++;
-    }
+    task->offset_done = task->offset_from;
+    task->time_done = task->time_from;
+    task->offset_to = offsets_before(offsets, task->offset_from, position);
     int64_t covered = -1;
     if (task->offset_to > 0) {
         covered = offsets->entries[task->offset_to - 1].relative_offset;
     }
-    task->time_to = task->time_from;
-    while (task->time_to < times->count &&
-           (is_end || times->entries[task->time_to].relative_offset <= covered)) {
-        task->time_to++;
-    }
+    task->time_to = is_end ? times->count : times_through(times, task->time_from, covered);
+    bool is_whole = true;
     if (is_end || task->offset_to > task->offset_from) {
-        task->offset_entries = entries_encode(segment, task, true);
+        task->offset_entries =
+            malloc((size_t)(task->offset_to - task->offset_from) * OFFSET_INDEX_ENTRY_BYTES + 1);
+        is_whole = task->offset_entries != NULL;
     }
     if (is_end || task->time_to > task->time_from) {
-        task->time_entries = entries_encode(segment, task, false);
+        task->time_entries =
+            malloc((size_t)(task->time_to - task->time_from) * TIME_INDEX_ENTRY_BYTES + 1);
+        is_whole = is_whole && task->time_entries;
     }
-    bool is_whole = (task->offset_entries || task->offset_to == task->offset_from) &&
-                    (task->time_entries || task->time_to == task->time_from);
     if (!is_whole) {
         index_task_free(task);
     }
     return is_whole;
+}
+
+static uint32_t entries_take(uint32_t from, uint32_t to, uint32_t *entries)
+{
+    uint32_t count = to - from < *entries ? to - from : *entries;
+    *entries -= count;
+    return from + count;
+}
+
+bool index_task_encode(struct index_task *task, const struct segment *segment, uint32_t *entries)
+{
+    uint32_t end = entries_take(task->offset_done, task->offset_to, entries);
+    if (end > task->offset_done) {
+        size_t at = (size_t)(task->offset_done - task->offset_from) * OFFSET_INDEX_ENTRY_BYTES;
+        offset_index_encode(&segment->offset_index, task->offset_done, end,
+                            task->offset_entries + at);
+        task->offset_done = end;
+    }
+    end = entries_take(task->time_done, task->time_to, entries);
+    if (end > task->time_done) {
+        size_t at = (size_t)(task->time_done - task->time_from) * TIME_INDEX_ENTRY_BYTES;
+        time_index_encode(&segment->time_index, task->time_done, end, task->time_entries + at);
+        task->time_done = end;
+    }
+    return task->offset_done == task->offset_to && task->time_done == task->time_to;
 }
 
 /* count entries behind the first `from`; at the end the file is exactly that long. */

@@ -115,14 +115,18 @@ struct index_task {
     uint8_t *offset_entries, *time_entries; /* malloc'd, NULL: none */
     uint32_t offset_from, offset_to;        /* entries in the files before and after */
     uint32_t time_from, time_to;
+    uint32_t offset_done, time_done; /* encoded up to here */
     bool is_end;  /* these are the last ones, and the index files end with them */
     bool is_cut;  /* the segment's file is cut to its end */
     uint32_t end; /* the segment's */
     bool is_full; /* out: the disk */
 };
 /* False: out of memory. */
-[[nodiscard]] bool index_task_fill(struct index_task *task, const struct segment *segment,
-                                   uint32_t position, bool is_end, bool is_cut);
+[[nodiscard]] bool index_task_begin(struct index_task *task, const struct segment *segment,
+                                    uint32_t position, bool is_end, bool is_cut);
+/* Takes what it encodes off `entries`. False: more is to be done. */
+[[nodiscard]] bool index_task_encode(struct index_task *task, const struct segment *segment,
+                                     uint32_t *entries);
 [[nodiscard]] int index_task_run(struct index_task *task, struct files *files, int ballast_fd);
 void index_task_settled(const struct index_task *task, struct segment *segment);
 void index_task_free(struct index_task *task);

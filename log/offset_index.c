@@ -107,10 +107,11 @@ void offset_index_truncate(struct offset_index *index, int64_t offset)
     index->count = count_through(index, offset - index->base_offset - 1);
 }
 
-void offset_index_encode(const struct offset_index *index, uint32_t first, void *to)
+void offset_index_encode(const struct offset_index *index, uint32_t first, uint32_t end, void *to)
 {
+    assert(end <= index->count);
     uint8_t *at = to;
-    for (uint32_t i = first; i < index->count; i++, at += OFFSET_INDEX_ENTRY_BYTES) {
+    for (uint32_t i = first; i < end; i++, at += OFFSET_INDEX_ENTRY_BYTES) {
         big_endian_store32(at, index->entries[i].relative_offset);
         big_endian_store32(at + 4, index->entries[i].position);
     }

@@ -52,7 +52,7 @@ uint32_t offset_index_next(const struct offset_index *index, uint32_t position);
 void offset_index_truncate(struct offset_index *index, int64_t offset);
 
 /* The file's form of the entries from `first` on; `to` has room for (count - first) of them. */
-void offset_index_encode(const struct offset_index *index, uint32_t first, void *to);
+void offset_index_encode(const struct offset_index *index, uint32_t first, uint32_t end, void *to);
 
 /* Fill an initialised, empty index from a file's bytes; zeros at the end are taken as never written.
  *   segment_bytes   no position may lie beyond

@@ -262,8 +262,8 @@ static int write_indexes(struct restoring *log)
         return -ENOMEM;
     }
     uint8_t *times_at = text + offsets * OFFSET_INDEX_ENTRY_BYTES;
-    offset_index_encode(&log->offset_index, log->offsets_known, text);
-    time_index_encode(&log->time_index, log->times_known, times_at);
+    offset_index_encode(&log->offset_index, log->offsets_known, log->offset_index.count, text);
+    time_index_encode(&log->time_index, log->times_known, log->time_index.count, times_at);
     int error = write_index(log, "index", text, offsets * OFFSET_INDEX_ENTRY_BYTES,
                             (uint64_t)log->offsets_known * OFFSET_INDEX_ENTRY_BYTES);
     if (!error) {

@@ -11,8 +11,6 @@
 #include <string.h>
 
 enum {
-    STATES_PER_TURN = 32,
-    RESUMES_PER_TURN = 64,
     RETRY_US = 5 * 1000,
     CORE_SHIFT = 24, /* of a log id's counter: 256 cores, 16 million logs in one start */
 };
@@ -122,19 +120,19 @@ void store_want_state(struct store *store, struct log *log)
     states_soon(store);
 }
 
-/* False: not now. */
-static bool state_write(struct store *store, struct log *log)
+/* 0: not now. Otherwise its bytes. */
+static uint32_t state_write(struct store *store, struct log *log)
 {
     struct log_state state;
     state_of(log, &state);
     uint32_t bytes = state_bytes(&state);
     if (!journal_has_room(&store->journal, ENTRY_STATE, bytes)) {
-        return false;
+        return 0;
     }
     void *buffer = malloc(bytes);
     if (!buffer) {
         store_retry_later(store);
-        return false;
+        return 0;
     }
     state_encode(&state, buffer);
     log->state_entry = (struct journal_append){
@@ -150,28 +148,28 @@ static bool state_write(struct store *store, struct log *log)
     journal_append(&store->journal, &log->state_entry, state_durable);
     store_holders(store, log->state_entry.file_ordinal)->states_in_flight++;
     free(buffer);
-    return true;
+    return bytes;
 }
 
 static void states_go_on(struct op *op)
 {
     struct store *store = container_of(op, struct store, state_op);
     store->is_state_due = false;
-    for (uint32_t written = 0; !store->offline && !store->journal.offline; written++) {
+    uint32_t spent_bytes = 0;
+    for (uint32_t i = 0; i < store->options.step_items && spent_bytes < store->options.step_bytes;
+         i++) {
         struct link *link = list_first(&store->state_queue);
-        if (!link) {
+        if (!link || store->offline || store->journal.offline) {
             return;
         }
-        if (written == STATES_PER_TURN) {
-            states_soon(store);
-            return;
-        }
-        struct log *log = container_of(link, struct log, state_queue_link);
-        if (!state_write(store, log)) {
+        uint32_t bytes = state_write(store, container_of(link, struct log, state_queue_link));
+        if (bytes == 0) {
             return; /* store_resume comes back to it */
         }
+        spent_bytes += bytes;
         link_remove(link);
     }
+    states_soon(store);
 }
 
 static void state_durable(struct op *op)
@@ -216,7 +214,7 @@ static void resume_go_on(struct op *op)
 {
     struct store *store = container_of(op, struct store, resume_op);
     store->is_resuming = false;
-    for (uint32_t i = 0; i < RESUMES_PER_TURN; i++) {
+    for (uint32_t i = 0; i < store->options.step_items; i++) {
         struct link *link = list_first(&store->append_waits);
         if (!link) {
             return;
@@ -240,7 +238,9 @@ void store_retry_later(struct store *store)
 
 static void retry_passed(struct op *op)
 {
-    store_resume(container_of(op, struct store, retry_timer.op));
+    struct store *store = container_of(op, struct store, retry_timer.op);
+    store_resume(store);
+    store_go_on(store); /* closing waits by the same timer */
 }
 
 /* -- failing ----------------------------------------------------------------------------------- */

@@ -118,11 +118,12 @@ struct store {
         STORE_SETTLING,  /* closing: everything is written out and settled */
         STORE_FINISHING, /* closing: each log's files are cut and completed */
         STORE_TELLING,   /* closing: final STATEs */
+        STORE_WAITING,   /* closing: until nothing is out any more */
         STORE_CLOSING,   /* the journal */
         STORE_CLOSED,    /* and files; all logs are gone */
     } step;
     struct clean_stop_log *stop_logs;
-    struct log *finishing; /* the next one */
+    struct log *next; /* of all logs, for the step that store_life is at */
     uint32_t finishes_out;
     uint32_t stop_count;
 

@@ -6,6 +6,7 @@
  *      STORE_SETTLING    all that is unsettled is written out and settled
  *      STORE_FINISHING   each log that was used: files cut, snapshot, epochs; then all is flushed
  *      STORE_TELLING     a final STATE for each
+ *      STORE_WAITING     these are durable, and all that was out is home
  *      STORE_CLOSED      journal and files closed, logs gone
  *
  * The files of a log that nobody used since a clean stop are still as that stop left them.
@@ -30,6 +31,7 @@ enum {
     STEP_ITEMS = 64,
     CLOSE_RETRY_US = 5 * 1000, /* after a failure, until all is home */
     FINISHES_MAX = 64,         /* jobs out at once */
+    FINISH_ITEMS = 4,          /* of a step: what it takes to begin one */
     PRODUCER_BYTES_MAX = 256,  /* of one in a STATE, more than it takes */
     STATE_OTHER_BYTES = 2048,  /* of a STATE without producers and many epochs */
 };
@@ -283,8 +285,10 @@ static void finish_begin(struct log *log)
     size_t room = 32 + (size_t)log->epochs.count * 34; /* two numbers a line */
     job->epochs = malloc(room);
     segment_seal(active);
+    uint32_t entries = UINT32_MAX; /* few: all was settled before */
     if (!job->snapshot || !job->epochs ||
-        !index_task_fill(&job->index, active, active->appended, true, true)) {
+        !index_task_begin(&job->index, active, active->appended, true, true) ||
+        !index_task_encode(&job->index, active, &entries)) {
         free(job->snapshot);
         free(job->epochs);
         free(job);
@@ -340,12 +344,19 @@ static void finish_listed(struct op *op)
 
 static void finish_some(struct store *store)
 {
-    while (store->finishing && store->finishes_out < FINISHES_MAX && !store->offline) {
-        struct log *log = store->finishing;
-        store->finishing = log->next;
+    uint32_t spent = 0;
+    while (store->next && store->finishes_out < FINISHES_MAX && !store->offline) {
+        struct log *log = store->next;
+        if (spent >= store->options.step_items) {
+            store_go_on(store);
+            return;
+        }
+        store->next = log->next;
         if (!must_finish(log)) {
+            spent++;
             continue;
         }
+        spent += FINISH_ITEMS;
         store->finishes_out++;
         if (log_open(log, &log->open_op, finish_listed)) {
             store->finishes_out--;
@@ -379,10 +390,22 @@ static void all_flushed(struct op *op)
         return;
     }
     store->step = STORE_TELLING;
-    for (struct log *log = store->logs; log; log = log->next) {
+    store->next = store->logs;
+    store_go_on(store);
+}
+
+static void tell_some(struct store *store)
+{
+    for (uint32_t i = 0; i < store->options.step_items && store->next; i++) {
+        struct log *log = store->next;
+        store->next = log->next;
         if (log->told_base >= 0) { /* the journal knows it */
             store_want_state(store, log);
         }
+    }
+    if (!store->next) {
+        store->step = STORE_WAITING;
+        store->next = store->logs;
     }
     store_go_on(store);
 }
@@ -398,13 +421,16 @@ static void stop_log_fill(struct clean_stop_log *stop, const struct log *log)
     snprintf(stop->name, sizeof(stop->name), "%s", log->name);
 }
 
-static void store_empty(struct store *store)
+static void empty_some(struct store *store)
 {
-    for (struct log *log; (log = store->logs);) {
-        if (has_files(log) && store->stop_logs) {
+    uint32_t items = store->options.step_items;
+    for (struct log *log; (log = store->logs) && items > 0;) {
+        if (log->segments_count > 0 && has_files(log) && store->stop_logs && !log->is_emptied) {
             stop_log_fill(&store->stop_logs[store->stop_count++], log);
         }
-        log_free(log);
+        if (log_empty(log, &items)) {
+            log_free(log);
+        }
     }
 }
 
@@ -418,18 +444,39 @@ static bool is_step_queued(const struct store *store)
 
 static bool is_anything_out(const struct store *store)
 {
-    bool is_out = store->finishes_out > 0 || store->states_out > 0 || store->settling ||
-                  is_step_queued(store);
-    for (const struct log *log = store->logs; log && !is_out; log = log->next) {
-        is_out = log->busy > 0 || log->appends_in_flight > 0 || !op_queue_is_empty(&log->appends) ||
-                 !op_queue_is_empty(&log->repeats);
-    }
-    return is_out;
+    return store->finishes_out > 0 || store->states_out > 0 || store->settling ||
+           is_step_queued(store);
+}
+
+static bool is_log_out(const struct log *log)
+{
+    return log->busy > 0 || log->appends_in_flight > 0 || !op_queue_is_empty(&log->appends) ||
+           !op_queue_is_empty(&log->repeats);
 }
 
 static void close_retry(struct op *op)
 {
     store_go_on(container_of(op, struct store, retry_timer.op));
+}
+
+/* From store->next on, some each turn: nothing begins anything for them any more, so who was home
+ * stays there. False: store_step comes again. */
+static bool logs_are_home(struct store *store)
+{
+    if (is_anything_out(store) || (store->next && is_log_out(store->next))) {
+        timer_start(store->reactor, &store->retry_timer, CLOSE_RETRY_US, close_retry);
+        return false;
+    }
+    for (uint32_t i = 0; i < store->options.step_items && store->next; i++) {
+        if (is_log_out(store->next)) {
+            break;
+        }
+        store->next = store->next->next;
+    }
+    if (store->next) {
+        store_go_on(store);
+    }
+    return store->next == NULL;
 }
 
 static void journal_close_begin(struct store *store)
@@ -442,7 +489,6 @@ static void journal_is_closed(struct op *op)
 {
     struct store *store = container_of(op, struct store, close_op);
     store->close_result = op->result < 0 ? op->result : 0;
-    store_empty(store);
     if (store->ballast_fd >= 0) {
         segments_close_fds(store, &store->ballast_fd, 1);
     }
@@ -450,24 +496,14 @@ static void journal_is_closed(struct op *op)
     store_go_on(store);
 }
 
-/* Nothing can be made good any more: wait for what is out, then close. */
-static void close_offline(struct store *store)
-{
-    store->stop_logs = NULL;
-    if (is_anything_out(store)) {
-        timer_start(store->reactor, &store->retry_timer, CLOSE_RETRY_US, close_retry);
-    } else {
-        journal_close_begin(store);
-    }
-}
-
 static void store_step(struct op *op)
 {
     struct store *store = container_of(op, struct store, step_op);
     store->is_step_due = false;
-    if (store->offline && store->step < STORE_CLOSING) {
-        close_offline(store);
-        return;
+    if (store->offline && store->step < STORE_WAITING) { /* nothing can be made good any more */
+        store->stop_logs = NULL;
+        store->step = STORE_WAITING;
+        store->next = store->logs;
     }
     switch (store->step) {
     case STORE_OPENING:
@@ -479,24 +515,29 @@ static void store_step(struct op *op)
     case STORE_SETTLING:
         if (write_back_drain(store)) {
             store->step = STORE_FINISHING;
-            store->finishing = store->logs;
+            store->next = store->logs;
             store_go_on(store);
         }
         break;
     case STORE_FINISHING:
         finish_some(store);
-        if (!store->finishing && store->finishes_out == 0 && !store->is_flush_begun) {
+        if (!store->next && store->finishes_out == 0 && !store->is_flush_begun) {
             store->is_flush_begun = true;
             flush_begin(store);
         }
         break;
     case STORE_TELLING:
-        if (states_are_told(store) && !is_anything_out(store)) {
+        tell_some(store);
+        break;
+    case STORE_WAITING:
+        if (!timer_is_running(&store->retry_timer) && (states_are_told(store) || store->offline) &&
+            logs_are_home(store)) {
             journal_close_begin(store);
         }
         break;
     case STORE_CLOSED:
-        if (store->jobs == 0 && is_step_queued(store)) {
+        empty_some(store);
+        if (store->logs || (store->jobs == 0 && is_step_queued(store))) {
             store_go_on(store);
         } else if (store->jobs == 0) {
             timer_cancel(store->reactor, &store->idle_timer);

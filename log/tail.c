@@ -333,6 +333,16 @@ void chunks_settled(struct chunks *chunks, struct tail *tail, uint32_t position)
     }
 }
 
+bool chunks_drop_some(struct chunks *chunks, struct tail *tail, uint32_t *items)
+{
+    for (; chunks->first<chunks->end && * items> 0; --*items) {
+        struct chunk *chunk = chunks->at[chunks->first++];
+        link_remove(&chunk->link);
+        chunk_retire(chunk, tail);
+    }
+    return chunks->first == chunks->end;
+}
+
 void chunks_drop(struct chunks *chunks, struct tail *tail)
 {
     for (uint32_t i = chunks->first; i < chunks->end; i++) {

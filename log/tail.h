@@ -77,6 +77,8 @@ struct chunk *chunks_find(const struct chunks *chunks, uint32_t position);
 /* Bytes before `position` are durable in the segment, so chunks that hold no others may go. */
 void chunks_settled(struct chunks *chunks, struct tail *tail, uint32_t position);
 
+/* The segment is going: gives up chunks, and takes them off `items`. True: there are none left. */
+[[nodiscard]] bool chunks_drop_some(struct chunks *chunks, struct tail *tail, uint32_t *items);
 /* The segment is gone. */
 void chunks_drop(struct chunks *chunks, struct tail *tail);
 

@@ -107,10 +107,11 @@ void time_index_truncate(struct time_index *index, int64_t offset)
     recall_last(index);
 }
 
-void time_index_encode(const struct time_index *index, uint32_t first, void *to)
+void time_index_encode(const struct time_index *index, uint32_t first, uint32_t end, void *to)
 {
+    assert(end <= index->count);
     uint8_t *at = to;
-    for (uint32_t i = first; i < index->count; i++, at += TIME_INDEX_ENTRY_BYTES) {
+    for (uint32_t i = first; i < end; i++, at += TIME_INDEX_ENTRY_BYTES) {
         big_endian_store64(at, (uint64_t)index->entries[i].timestamp);
         big_endian_store32(at + 8, index->entries[i].relative_offset);
     }

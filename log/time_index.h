@@ -48,7 +48,7 @@ int64_t time_index_lookup(const struct time_index *index, int64_t timestamp);
  * caller has walked the batches behind it. */
 void time_index_truncate(struct time_index *index, int64_t offset);
 
-void time_index_encode(const struct time_index *index, uint32_t first, void *to);
+void time_index_encode(const struct time_index *index, uint32_t first, uint32_t end, void *to);
 
 /* As offset_index_load. */
 [[nodiscard]] int time_index_load(struct time_index *index, const void *from, size_t bytes);

@@ -22,7 +22,9 @@ static void writes_go_on(struct op *op); /* begin a write */
 static void write_held(struct op *op);   /* its file is open */
 static void write_ended(struct op *op);
 static void settle_maybe(struct store *store);
-static void settle_ended(struct op *op);
+static void settle_gather(struct op *op); /* what this settling covers, some segments each turn */
+static void settle_ended(struct op *op);  /* the job is done */
+static void settle_apply(struct op *op);  /* what it made durable, some segments each turn */
 static void idle_passed(struct op *op);
 static void press_again(struct store *store);
 static void press_soon(struct store *store);
@@ -168,8 +170,8 @@ static void segment_forget(struct segment *segment)
 
 void write_back_stop(struct log *log)
 {
-    for (uint32_t i = 0; i < log->segments_count; i++) {
-        segment_forget(log->segments[i]);
+    for (uint32_t i = log->segments_count; i > 0 && !log->segments[i - 1]->is_cut; i--) {
+        segment_forget(log->segments[i - 1]);
     }
     settle_maybe(log->store); /* it may have waited for this one */
 }
@@ -333,13 +335,6 @@ static void press_go_on(struct op *op)
     store_go_on(store);
 }
 
-static void list_move(struct list *from, struct list *to)
-{
-    for (struct link *link; (link = list_first(from));) {
-        list_push(to, link);
-    }
-}
-
 /* A settling is over. What was pressed and is still there is pressed once more: a block that took
  * more bytes meanwhile counts as settled only when it is full, or nothing came. */
 static void press_again(struct store *store)
@@ -348,7 +343,7 @@ static void press_again(struct store *store)
     for (uint64_t ordinal = store->journal.oldest_ordinal; ordinal <= store->journal.ring.head;
          ordinal++) {
         struct holders *holders = store_holders(store, ordinal);
-        list_move(&holders->marks_pressed, &holders->marks);
+        list_move(&holders->marks, &holders->marks_pressed);
         is_again |= ordinal <= store->wanted && !list_is_empty(&holders->marks);
     }
     if (is_again) {
@@ -502,7 +497,10 @@ static void write_ended(struct op *op)
 
 /* -- settling ---------------------------------------------------------------------------------- */
 
-enum { SETTLE_SEGMENTS_MAX = 1024 /* in one job; the others in the next */ };
+enum {
+    SETTLE_SEGMENTS_MAX = 1024, /* in one job; the others in the next */
+    SETTLE_ENTRIES = 32 * 1024, /* of indexes, encoded in one step: about 100 us */
+};
 
 struct settle_task {
     struct segment *segment;
@@ -513,10 +511,24 @@ struct settle_task {
 struct settle_job {
     struct job job;
     struct store *store;
+    struct op step;
     int flush_fd; /* the ballast */
+    int64_t result;
     uint32_t count;
+    uint32_t applied;
+    bool is_encoding; /* the last task */
     struct settle_task tasks[];
 };
+
+/* Files are cut in their order: the STATE names the first that may not be. */
+static bool is_cut_before(const struct segment *segment)
+{
+    const struct log *log = segment->log;
+    if (segment->base_offset == log->segments[0]->base_offset) {
+        return true;
+    }
+    return log_segment(log, segment->base_offset - 1)->is_cut;
+}
 
 static int64_t settle_run(struct job *job, struct files *files)
 {
@@ -537,9 +549,9 @@ static bool settle_take(struct settle_job *settle, struct segment *segment)
     bool is_whole =
         segment->is_sealed && segment->written == segment->appended && !segment->is_extending;
     *task = (struct settle_task){.segment = segment, .settle_to = segment->written};
-    if (!index_task_fill(&task->index, segment, segment->written,
-                         is_whole && !segment->is_index_whole,
-                         is_whole && segment->is_index_whole)) {
+    if (!index_task_begin(&task->index, segment, segment->written,
+                          is_whole && !segment->is_index_whole,
+                          is_whole && segment->is_index_whole && is_cut_before(segment))) {
         return false;
     }
     settle->count++;
@@ -554,27 +566,52 @@ static void settle_maybe(struct store *store)
         store->is_press_due || store->offline) {
         return;
     }
-    uint32_t count = 0;
-    for (struct link *link = store->settle_pending.head.next;
-         link != &store->settle_pending.head && count < SETTLE_SEGMENTS_MAX; link = link->next) {
-        count++;
-    }
-    store->is_settle_wanted = count == SETTLE_SEGMENTS_MAX;
-    if (count == 0) {
+    store->is_settle_wanted = false;
+    if (list_is_empty(&store->settle_pending)) {
         return;
     }
-    struct settle_job *settle = malloc(sizeof(*settle) + count * sizeof(struct settle_task));
+    struct settle_job *settle =
+        malloc(sizeof(*settle) + SETTLE_SEGMENTS_MAX * sizeof(struct settle_task));
     if (!settle) {
         return; /* pressed again when the next file is wanted */
     }
     *settle =
         (struct settle_job){.job.run = settle_run, .store = store, .flush_fd = store->ballast_fd};
-    while (settle->count < count &&
-           settle_take(settle, container_of(list_first(&store->settle_pending), struct segment,
-                                            settle_link))) {
-    }
     store->settling = settle;
-    reactor_job(store->reactor, &settle->job, settle_ended);
+    reactor_ready(store->reactor, &settle->step, settle_gather);
+}
+
+/* The next of this step's; false: there is none, or no memory for it. */
+static bool settle_take_next(struct settle_job *settle)
+{
+    struct link *link = list_first(&settle->store->settle_pending);
+    return link && settle->count < SETTLE_SEGMENTS_MAX &&
+           settle_take(settle, container_of(link, struct segment, settle_link));
+}
+
+static void settle_gather(struct op *op)
+{
+    struct settle_job *settle = container_of(op, struct settle_job, step);
+    struct store *store = settle->store;
+    uint32_t entries = SETTLE_ENTRIES;
+    bool is_all = store->offline;
+    for (uint32_t i = 0; i < store->options.step_items && !is_all && entries > 0; i++) {
+        if (!settle->is_encoding && !settle_take_next(settle)) {
+            is_all = true;
+        } else {
+            struct settle_task *task = &settle->tasks[settle->count - 1];
+            settle->is_encoding = !index_task_encode(&task->index, task->segment, &entries);
+        }
+    }
+    if (!is_all) {
+        reactor_ready(store->reactor, op, settle_gather);
+    } else if (store->offline) {
+        settle->result = -EIO;
+        reactor_ready(store->reactor, op, settle_apply);
+    } else {
+        store->is_settle_wanted |= settle->count == SETTLE_SEGMENTS_MAX;
+        reactor_job(store->reactor, &settle->job, settle_ended);
+    }
 }
 
 /* These bytes are durable where they belong, unless the last block has grown since. */
@@ -594,16 +631,22 @@ static void segment_settle(struct segment *segment, uint32_t settle_to)
 static void settle_ended(struct op *op)
 {
     struct settle_job *settle = container_of(op, struct settle_job, job.op);
-    struct store *store = settle->store;
-    store->settling = NULL;
+    settle->result = op->result;
     if (op->result < 0) {
-        store_fail(store, (int)op->result);
+        store_fail(settle->store, (int)op->result);
     }
-    for (uint32_t i = 0; i < settle->count; i++) {
-        struct settle_task *task = &settle->tasks[i];
+    settle_apply(&settle->step);
+}
+
+static void settle_apply(struct op *op)
+{
+    struct settle_job *settle = container_of(op, struct settle_job, step);
+    struct store *store = settle->store;
+    for (uint32_t i = 0; i < store->options.step_items && settle->applied < settle->count; i++) {
+        struct settle_task *task = &settle->tasks[settle->applied++];
         struct segment *segment = task->segment;
         struct log *log = segment->log;
-        if (op->result >= 0 && !log->dropped) {
+        if (settle->result >= 0 && !log->dropped) {
             index_task_settled(&task->index, segment);
             segment_settle(segment, task->settle_to);
             marks_pop(log);
@@ -611,6 +654,11 @@ static void settle_ended(struct op *op)
         index_task_free(&task->index);
         log_came_home(log);
     }
+    if (settle->applied < settle->count) {
+        reactor_ready(store->reactor, op, settle_apply);
+        return;
+    }
+    store->settling = NULL;
     free(settle);
     press_again(store);
     write_back_release(store);

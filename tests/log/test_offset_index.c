@@ -63,7 +63,7 @@ Test(offset_index, comes_back_from_its_file)
     struct offset_index index = twenty(), loaded;
     uint8_t file[3 * OFFSET_INDEX_ENTRY_BYTES + 800] = {
         0}; /* zeros behind, as while it is active */
-    offset_index_encode(&index, 0, file);
+    offset_index_encode(&index, 0, index.count, file);
     cr_expect_eq(big_endian_load32(file), 59);
     cr_expect_eq(big_endian_load32(file + 4), 5000);
     offset_index_init(&loaded, BASE, INDEX_BYTES_MAX, INTERVAL_BYTES);
@@ -73,7 +73,7 @@ Test(offset_index, comes_back_from_its_file)
     offset_index_deinit(&loaded);
 
     uint8_t last[OFFSET_INDEX_ENTRY_BYTES];
-    offset_index_encode(&index, 2, last);
+    offset_index_encode(&index, 2, index.count, last);
     cr_expect_eq(memcmp(last, file + 2 * OFFSET_INDEX_ENTRY_BYTES, sizeof(last)), 0);
     offset_index_deinit(&index);
 }
@@ -91,7 +91,7 @@ Test(offset_index, refuses_a_file_that_cannot_be)
 {
     struct offset_index index = twenty();
     uint8_t file[3 * OFFSET_INDEX_ENTRY_BYTES];
-    offset_index_encode(&index, 0, file);
+    offset_index_encode(&index, 0, index.count, file);
     offset_index_deinit(&index);
     for (size_t bytes = 0; bytes <= sizeof(file); bytes++) {
         bool is_whole = bytes % OFFSET_INDEX_ENTRY_BYTES == 0;

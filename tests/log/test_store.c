@@ -444,3 +444,87 @@ Test(store, goes_on_after_a_kill)
 {
     goes_on_after(place_kill);
 }
+
+/* -- in steps: none is long, however much there is ------------------------------------------------ */
+
+enum { STEP_LOGS = 40, STEP_ITEMS = 4 };
+
+static void step_logs_init(struct place *place, struct known *known)
+{
+    place_init(place);
+    place->options.step_items = STEP_ITEMS;
+    cr_assert_eq(place_open(place, NULL, 0), 0);
+    for (uint32_t i = 0; i < STEP_LOGS; i++) {
+        char topic[20];
+        snprintf(topic, sizeof(topic), "topic%u", i);
+        known_init(&known[i], place, topic, &known_settings);
+        known_append(&known[i], 5000);
+    }
+    for (uint32_t i = 0; i < STEP_LOGS; i++) {
+        known_wait(&known[i]);
+    }
+}
+
+static uint32_t settled_count(const struct known *known)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < STEP_LOGS; i++) {
+        count += log_active(known[i].log)->settled == log_active(known[i].log)->appended;
+    }
+    return count;
+}
+
+Test(store, settles_and_stops_in_steps)
+{
+    static struct place place;
+    static struct known known[STEP_LOGS];
+    static struct clean_stop_log stops[STEP_LOGS];
+    step_logs_init(&place, known);
+    write_back_press_data(&place.store);
+    for (uint32_t count = 0; count < STEP_LOGS;) {
+        uint32_t before = count;
+        place_turn(&place);
+        count = settled_count(known);
+        cr_assert_leq(count - before, 2 * STEP_ITEMS, "all in one step"); /* of two steps */
+    }
+    store_close(&place.store, stops, &place.op, place_op_done);
+    while (!place.done) {
+        uint32_t before = place.store.logs_count;
+        place_turn(&place);
+        cr_assert_leq(before - place.store.logs_count, STEP_ITEMS, "all were freed in one step");
+    }
+    cr_assert_eq(place.op.result, STEP_LOGS);
+    for (uint32_t i = 0; i < STEP_LOGS; i++) {
+        cr_assert_eq(stops[i].log_end, 1);
+        known_deinit(&known[i]);
+    }
+    place_deinit(&place);
+}
+
+Test(store, frees_what_a_dropped_log_has_in_steps)
+{
+    static struct place place;
+    static struct known known;
+    static struct clean_stop_log stops[1];
+    struct log_settings settings = known_settings;
+    settings.segment_bytes = 4096;
+    place_init(&place);
+    place.options.step_items = STEP_ITEMS;
+    cr_assert_eq(place_open(&place, NULL, 0), 0);
+    known_init(&known, &place, "topic", &settings);
+    append_under_load(&place, &known, 1, 40, 5, 3500);
+    uint32_t segments = known.log->segments_count;
+    cr_assert_gt(segments, 3 * STEP_ITEMS);
+    log_drop(known.log, &place.op, place_op_done);
+    while (place.store.logs_count > 0) {
+        uint32_t before = known.log->segments_count;
+        place_turn(&place);
+        uint32_t after = place.store.logs_count > 0 ? known.log->segments_count : 0;
+        cr_assert_leq(before - after, STEP_ITEMS, "all were freed in one step");
+    }
+    place_wait(&place);
+    cr_assert_eq(place.op.result, 0);
+    known_deinit(&known);
+    cr_assert_eq(place_close(&place, stops), 0);
+    place_deinit(&place);
+}

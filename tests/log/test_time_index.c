@@ -86,7 +86,7 @@ Test(time_index, comes_back_from_its_file)
 {
     struct time_index index = three(), loaded;
     uint8_t file[3 * TIME_INDEX_ENTRY_BYTES + 120] = {0};
-    time_index_encode(&index, 0, file);
+    time_index_encode(&index, 0, index.count, file);
     cr_expect_eq(big_endian_load64(file + 12), 1500);
     cr_expect_eq(big_endian_load32(file + 20), 29);
     time_index_init(&loaded, BASE, INDEX_BYTES_MAX);
@@ -102,7 +102,7 @@ Test(time_index, refuses_a_file_that_cannot_be)
 {
     struct time_index index = three();
     uint8_t file[3 * TIME_INDEX_ENTRY_BYTES];
-    time_index_encode(&index, 0, file);
+    time_index_encode(&index, 0, index.count, file);
     time_index_deinit(&index);
     for (size_t bytes = 0; bytes <= sizeof(file); bytes++) {
         bool is_whole = bytes % TIME_INDEX_ENTRY_BYTES == 0;
