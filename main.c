@@ -20,6 +20,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,8 +50,9 @@ struct server_process {
     struct reactor **reactors;
     uint32_t cores_count;
     struct op signalled;
-    bool serving; /* reactor 0's, as the next one */
-    bool told;    /* to stop */
+    bool serving;       /* reactor 0's, as the next one */
+    bool told;          /* to stop */
+    _Atomic bool ended; /* reactor 0's loop */
     struct op started;
     struct op stopped;
     uint64_t began_ms;
@@ -86,7 +88,7 @@ static int print_help(FILE *to)
         "  odradek help\n"
         "      This text.\n"
         "\n"
-        "SIGTERM or SIGINT stops it cleanly; a second one at once, and safely.\n"
+        "SIGTERM, SIGINT or SIGHUP stops it cleanly; a second one at once, and safely.\n"
         "Exit codes: 0 stopped, 1 failed, 2 usage or configuration.\n",
         to);
     return to == stdout ? EXIT_STOPPED : EXIT_USAGE;
@@ -302,16 +304,14 @@ static void process_stopped(struct op *op)
     stop_reactors(process);
 }
 
-/* The main thread: the first signal stops, the second ends the process where it stands. */
+/* The main thread: the first signal stops, the second ends the process where it stands. SIGUSR1 comes
+ * from the first core when its loop has ended; from anybody else it means nothing. */
 static void wait_for_end(struct server_process *process, const sigset_t *signals)
 {
-    for (bool told = false;;) {
+    for (bool told = false; !atomic_load(&process->ended);) {
         int number = sigwaitinfo(signals, NULL);
-        if (number == SIGUSR1) {
-            return; /* from the first core: its loop has ended */
-        }
-        if (number < 0) {
-            continue;
+        if (number < 0 || number == SIGUSR1 || (told && number == SIGHUP)) {
+            continue; /* a terminal that closes says so more than once */
         }
         if (told) {
             _exit(EXIT_FAILED);
@@ -323,7 +323,9 @@ static void wait_for_end(struct server_process *process, const sigset_t *signals
 
 static void *first_core_run(void *context)
 {
-    core_run(context);
+    struct server_process *process = context;
+    core_run(&process->cores[0]);
+    atomic_store(&process->ended, true);
     kill(getpid(), SIGUSR1); /* the main thread waits for it */
     return NULL;
 }
@@ -334,12 +336,14 @@ static int run(struct server_process *process)
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
     sigaddset(&signals, SIGUSR1);
     pthread_sigmask(SIG_BLOCK, &signals, NULL); /* the threads below inherit it */
     reactor_ready(process->reactors[0], &process->started, process_start);
     for (uint32_t i = 0; i < process->cores_count; i++) {
-        int error = pthread_create(&process->cores[i].thread, NULL,
-                                   i == 0 ? first_core_run : core_run, &process->cores[i]);
+        struct core *core = &process->cores[i];
+        int error = i == 0 ? pthread_create(&core->thread, NULL, first_core_run, process)
+                           : pthread_create(&core->thread, NULL, core_run, core);
         if (error) {
             fprintf(stderr, "odradek: cannot start a thread: %s\n", strerror(error));
             return EXIT_FAILED;
