@@ -17,6 +17,7 @@ enum {
     MINUTE_MS = 60 * 1000,
     TEXT_BYTES_MAX = 1024,               /* of a message before escaping */
     LINE_BYTES_MAX = 3 * TEXT_BYTES_MAX, /* below PIPE_BUF, so that a line is written whole */
+    LINE_END_BYTES = 8,                  /* kept for what ends it */
 };
 
 struct cause {
@@ -57,10 +58,9 @@ struct reports *reports_new(int fd, enum report_level level, bool json)
     return reports;
 }
 
-/* Room is left for what ends a line. */
 static void line_put(struct line *line, char c)
 {
-    if (line->count < LINE_BYTES_MAX - 8) {
+    if (line->count < LINE_BYTES_MAX - LINE_END_BYTES) {
         line->bytes[line->count++] = c;
     }
 }
@@ -72,23 +72,48 @@ static void line_put_text(struct line *line, const char *text)
     }
 }
 
-/* The last line of defence: whatever a message holds, it stays one line and valid JSON. UTF-8 goes
- * through as it is. */
+/* Bytes of the UTF-8 character at text; 0: none begins so, or it is cut off. */
+static size_t character_bytes(const char *text)
+{
+    uint8_t lead = (uint8_t)*text;
+    size_t bytes = lead < 0x80   ? 1
+                   : lead < 0xc2 ? 0
+                   : lead < 0xe0 ? 2
+                   : lead < 0xf0 ? 3
+                   : lead < 0xf5 ? 4
+                                 : 0;
+    for (size_t i = 1; i < bytes; i++) {
+        if ((text[i] & 0xc0) != 0x80) {
+            return 0;
+        }
+    }
+    return bytes;
+}
+
+/* The last line of defence: whatever a message holds, it stays one line, and as JSON valid. What
+ * does not fit is cut off between two characters. */
 static void line_put_message(struct line *line, const char *text, bool json)
 {
-    static const char digits[] = "0123456789abcdef";
-    for (; *text; text++) {
-        uint8_t c = *text;
-        if (c < 0x20 || c == 0x7f) {
-            line_put_text(line, json ? "\\u00" : "\\x");
-            line_put(line, digits[c >> 4]);
-            line_put(line, digits[c & 15]);
+    while (*text) {
+        uint8_t c = (uint8_t)*text;
+        size_t bytes = character_bytes(text);
+        bool is_special = json && (c == '"' || c == '\\');
+        char put[8];
+        if (bytes == 1 && c >= 0x20 && c != 0x7f && !is_special) { /* nearly always */
+            line_put(line, *text++);
             continue;
         }
-        if (json && (c == '"' || c == '\\')) {
-            line_put(line, '\\');
+        if (bytes == 0 || (bytes == 1 && !is_special)) {
+            snprintf(put, sizeof(put), json ? "\\u%04x" : "\\x%02x", c);
+            bytes = 1;
+        } else {
+            snprintf(put, sizeof(put), "%s%.*s", is_special ? "\\" : "", (int)bytes, text);
         }
-        line_put(line, c);
+        if (line->count + strlen(put) > LINE_BYTES_MAX - LINE_END_BYTES) {
+            return;
+        }
+        line_put_text(line, put);
+        text += bytes;
     }
 }
 

@@ -71,6 +71,50 @@ Test(report, stays_one_line_however_long_and_odd)
     reports_free(reports);
 }
 
+/* Nothing but characters that are whole, escapes that are whole, and the closing quote. */
+static bool is_json_text(const char *at)
+{
+    while (*at && *at != '"') {
+        if (at[0] == '\\' && at[1] == 'u') {
+            if (strspn(at + 2, "0123456789abcdef") < 4) {
+                return false;
+            }
+            at += 6;
+        } else if (at[0] == '\\') {
+            at += 2;
+        } else if ((uint8_t)*at >= 0x80) { /* of two bytes, in these tests */
+            if ((at[0] & 0xe0) != 0xc0 || (at[1] & 0xc0) != 0x80) {
+                return false;
+            }
+            at += 2;
+        } else {
+            at++;
+        }
+    }
+    return strcmp(at, "\"}\n") == 0;
+}
+
+Test(report, is_cut_between_characters)
+{
+    static const char *const odd[] = {"\x01", "\"", "\xc3\xa4", "\xc3", "\xff"};
+    struct reports *reports = reports_new(ends[1], REPORT_ERROR, true);
+    for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++) {
+        for (int ahead = 0; ahead < 8; ahead++) {
+            char text[1100] = "aaaaaaaa", cause[] = {'a' + (char)i, 'a' + (char)ahead, '\0'};
+            text[ahead] = '\0';
+            while (strlen(text) < sizeof(text) - 4) {
+                strcat(text, odd[i]);
+            }
+            report(reports, REPORT_ERROR, NOON_MS, strdup(cause), "%s", text);
+            const char *message = strstr(read_said(), "\"message\":\"");
+            cr_assert_not_null(message);
+            cr_assert(is_json_text(message + strlen("\"message\":\"")), "%zu, %d: ...%s", i, ahead,
+                      said + strlen(said) - 20);
+        }
+    }
+    reports_free(reports);
+}
+
 Test(report, holds_back_what_repeats_and_says_how_much_later)
 {
     struct reports *reports = reports_new(ends[1], REPORT_INFO, false);
