@@ -333,9 +333,10 @@ void sim_io_end(struct sim_io *io, int64_t result)
 }
 
 /* After so many, some fail. */
-bool sim_fails(struct sim_node *node, enum sim_failing failing)
+bool sim_fails(struct sim_node *node, enum sim_failing failing, const struct sim_inode *inode)
 {
-    if (node->failings[failing].after == 0) {
+    const struct sim_inode *only = node->failings[failing].only;
+    if (node->failings[failing].after == 0 || (only && only != inode)) {
         return false;
     }
     if (node->failings[failing].after > 1) {
@@ -414,7 +415,7 @@ static int64_t disk_read(struct sim_io *io)
 {
     struct sim_node *node = io->core->node;
     struct file_io *file_io = container_of(io->op, struct file_io, op);
-    if (sim_fails(node, SIM_FAILING_READ)) {
+    if (sim_fails(node, SIM_FAILING_READ, io->inode)) {
         return node->failings[SIM_FAILING_READ].error;
     }
     return (int64_t)sim_disk_read(node->disk, io->inode, file_io->position, file_io->buffer,
@@ -431,7 +432,7 @@ static int64_t disk_write(struct sim_io *io)
     if (memcmp(io->change->data, file_io->buffer, file_io->bytes) != 0) {
         sim_complain(node->sim, "a buffer was changed while it was being written");
     }
-    if (sim_fails(node, SIM_FAILING_WRITE)) {
+    if (sim_fails(node, SIM_FAILING_WRITE, io->inode)) {
         sim_disk_write_fail(node->disk, io->change, &node->sim->random);
         return node->failings[SIM_FAILING_WRITE].error;
     }
@@ -442,7 +443,7 @@ static int64_t disk_write(struct sim_io *io)
 static int64_t disk_flush(struct sim_io *io)
 {
     struct sim_node *node = io->core->node;
-    if (sim_fails(node, SIM_FAILING_FLUSH)) {
+    if (sim_fails(node, SIM_FAILING_FLUSH, io->inode)) {
         sim_disk_flush_fail(node->disk, io->inode, &node->sim->random);
         return node->failings[SIM_FAILING_FLUSH].error;
     }

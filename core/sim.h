@@ -95,9 +95,10 @@ struct sim_node {
     void *context;
     uint64_t points; /* how many so far */
     struct {
-        uint64_t after; /* this many succeed, the next ones fail; 0: none fails */
-        uint64_t count; /* how many fail then; UINT64_MAX: all */
-        int error;      /* -EIO */
+        uint64_t after;               /* this many succeed, the next ones fail; 0: none fails */
+        uint64_t count;               /* how many fail then; UINT64_MAX: all */
+        int error;                    /* -EIO */
+        const struct sim_inode *only; /* of this file; NULL: of any */
     } failings[SIM_FAILINGS];
     uint32_t fds_max;
 
@@ -179,7 +180,8 @@ int sim_fd_new(struct sim_node *node, struct sim_fd **fd);
 /* NULL, and a complaint, if it is none of that kind. */
 struct sim_fd *sim_fd_of(struct sim_node *node, int fd, int kind);
 void sim_fd_close(struct sim_node *node, int fd);
-bool sim_fails(struct sim_node *node, enum sim_failing failing);
+/* Does the next one fail? Asked once for each. */
+bool sim_fails(struct sim_node *node, enum sim_failing failing, const struct sim_inode *inode);
 void sim_say(struct sim *sim, const char *what, uint64_t a, uint64_t b, uint64_t c);
 void sim_complain(struct sim *sim, const char *complaint);
 void sim_at(struct sim_node *node, enum sim_point point);

@@ -200,7 +200,7 @@ static int64_t call_read(struct sim_node *node, const struct call *call)
     if (!entry || ((entry->flags & FILES_DIRECT) && !is_aligned(call))) {
         return -EINVAL;
     }
-    if (sim_fails(node, SIM_FAILING_READ)) {
+    if (sim_fails(node, SIM_FAILING_READ, entry->inode)) {
         return node->failings[SIM_FAILING_READ].error;
     }
     return (int64_t)sim_disk_read(node->disk, entry->inode, call->position, call->buffer,
@@ -212,7 +212,7 @@ static int64_t call_write(struct sim_node *node, const struct call *call)
     if (!call->change) {
         return call->result;
     }
-    if (sim_fails(node, SIM_FAILING_WRITE)) {
+    if (sim_fails(node, SIM_FAILING_WRITE, call->inode)) {
         sim_disk_write_fail(node->disk, call->change, &node->sim->random);
         return node->failings[SIM_FAILING_WRITE].error;
     }
@@ -225,7 +225,7 @@ static int64_t call_flush(struct sim_node *node, const struct call *call)
     if (!call->inode) {
         return -EBADF;
     }
-    if (sim_fails(node, SIM_FAILING_FLUSH)) {
+    if (sim_fails(node, SIM_FAILING_FLUSH, call->inode)) {
         sim_disk_flush_fail(node->disk, call->inode, &node->sim->random);
         return node->failings[SIM_FAILING_FLUSH].error;
     }
@@ -244,7 +244,7 @@ static int64_t call_flush_directory(struct sim_node *node, const struct call *ca
     if (error) {
         return error;
     }
-    if (sim_fails(node, SIM_FAILING_FLUSH)) {
+    if (sim_fails(node, SIM_FAILING_FLUSH, inode)) {
         return node->failings[SIM_FAILING_FLUSH].error;
     }
     sim_disk_flush_directory(node->disk, inode, call->begin);
@@ -253,7 +253,7 @@ static int64_t call_flush_directory(struct sim_node *node, const struct call *ca
 
 static int64_t call_remove(struct sim_node *node, const struct call *call)
 {
-    if (sim_fails(node, SIM_FAILING_REMOVE)) {
+    if (sim_fails(node, SIM_FAILING_REMOVE, NULL)) {
         return node->failings[SIM_FAILING_REMOVE].error;
     }
     return sim_disk_remove(node->disk, call->path, call->kind == CALL_REMOVE_DIRECTORY);
