@@ -561,9 +561,9 @@ static void round_written(struct op *op)
     if (op->result < 0) {
         report(control->shard->reactor->reports, REPORT_ERROR,
                reactor_wall_ms(control->shard->reactor), "metadata log",
-               "cannot write %s: %s. Topics cannot be created or deleted until the broker is "
-               "started again.",
-               control->log.path, strerror((int)-op->result));
+               "cannot write %s: %s. Topics cannot be created or deleted until %s.",
+               control->log.path, strerror((int)-op->result),
+               control->log.failed ? "the broker is started again" : "there is room");
         round_fail(control);
     } else {
         publish(control);

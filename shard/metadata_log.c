@@ -274,9 +274,10 @@ static void job_ended(struct op *op)
 {
     struct metadata_log_job *job = container_of(op, struct metadata_log_job, job.op);
     struct op *waiting = job->op;
-    if (op->result < 0) {
+    if (op->result < 0 && !(op->result == -ENOSPC && job->can_be_full)) {
         job->log->failed = true;
     }
+    job->can_be_full = false;
     waiting->result = op->result;
     job->op = NULL;
     job->then(waiting);
@@ -326,6 +327,14 @@ void metadata_log_begin_epoch(struct metadata_log *log, struct op *op, op_fn *th
     job_begin(log, begin_epoch_run, op, then, job_ended);
 }
 
+/* There was no room for all of it: none of it stays, and the log can go on when there is. */
+static int64_t append_undo(struct metadata_log *log, struct files *files)
+{
+    int64_t error = files_truncate(files, log->fd, log->log_bytes);
+    error = error ? error : files_flush(files, log->fd);
+    return error ? error : -ENOSPC;
+}
+
 static int64_t append_run(struct job *job, struct files *files)
 {
     struct metadata_log_job *append = container_of(job, struct metadata_log_job, job);
@@ -337,6 +346,9 @@ static int64_t append_run(struct job *job, struct files *files)
     /* One by one: a later one must not be whole on the disk while an earlier one is not. */
     while (batch_walk_next(&walk, &batch)) {
         int64_t result = files_write(files, log->fd, batch.bytes, batch.batch_bytes, position);
+        if (result == -ENOSPC) {
+            return append_undo(log, files);
+        }
         if (result >= 0) {
             result = files_flush(files, log->fd);
         }
@@ -356,6 +368,7 @@ static void append_ended(struct op *op)
         job->log->log_bytes += job->batches->bytes_count;
         job->log->end_offset = job->batches->next_offset;
     }
+    job->can_be_full = true;
     job_ended(op);
 }
 

@@ -42,6 +42,7 @@ struct metadata_log {
         int64_t snapshot_offset;
         int32_t snapshot_epoch;
         int fd;
+        bool can_be_full; /* -ENOSPC was undone, and is no failure */
     } job;
     struct metadata_epoch {
         int32_t epoch;
@@ -70,7 +71,8 @@ void metadata_log_close(struct metadata_log *log, struct op *op, op_fn *then);
 /* Begin the next epoch: end_offset and epoch are those of the first batch to be appended now. */
 void metadata_log_begin_epoch(struct metadata_log *log, struct op *op, op_fn *then);
 
-/* batches: start at end_offset; borrowed until then. op result: 0 or -errno */
+/* batches: start at end_offset; borrowed until then. op result: 0, -ENOSPC (none of it is there,
+ * and a later one may find room) or another -errno */
 void metadata_log_append(struct metadata_log *log, const struct metadata_batches *batches,
                          struct op *op, op_fn *then);
 

@@ -2,7 +2,7 @@
 #include "shard/metadata_log.h"
 #include "tests/log/world.h"
 
-enum { NODE_ID = 1 };
+enum { NODE_ID = 1, TOPICS_MAX = 64 };
 
 struct opened {
     struct metadata_log log;
@@ -85,6 +85,17 @@ static int64_t append(struct world *world, struct opened *opened, uint32_t numbe
     return result;
 }
 
+/* A new world, and in it a log of so many topics. */
+static void start_with(struct world *world, uint64_t seed, struct opened *opened, uint32_t topics)
+{
+    world_open(world, seed);
+    cr_assert_eq(open_log(world, opened), 0);
+    begin_epoch(world, opened);
+    for (uint32_t i = 0; i < topics; i++) {
+        cr_assert_eq(append(world, opened, i), 0);
+    }
+}
+
 /* The numbers of the topics in batches, added to `seen`; how many there are now. */
 static uint32_t read_topics(const uint8_t *bytes, size_t count, uint32_t *seen, uint32_t seen_count)
 {
@@ -109,10 +120,30 @@ static uint32_t read_topics(const uint8_t *bytes, size_t count, uint32_t *seen, 
     return seen_count;
 }
 
-static uint32_t loaded_topics(const struct opened *opened, uint32_t *seen)
+/* How many topics the next process finds: numbers 0 to the last but one, and any last one. */
+static uint32_t find_again(struct world *world, struct opened *opened)
 {
+    uint32_t seen[TOPICS_MAX];
+    cr_assert_eq(open_log(world, opened), 0, "seed %lu: %s", (unsigned long)world->sim.options.seed,
+                 opened->load.problem);
     uint32_t count = read_topics(opened->load.snapshot, opened->load.snapshot_bytes, seen, 0);
-    return read_topics(opened->load.batches, opened->load.batches_bytes, seen, count);
+    count = read_topics(opened->load.batches, opened->load.batches_bytes, seen, count);
+    for (uint32_t i = 0; i + 1 < count; i++) {
+        cr_assert_eq(seen[i], i);
+    }
+    return count;
+}
+
+/* It takes one more topic, which stays. */
+static void goes_on_behind(struct world *world, struct opened *opened, uint32_t topics)
+{
+    int32_t epoch = opened->log.epoch;
+    begin_epoch(world, opened);
+    cr_assert_eq(opened->log.epoch, epoch + 1);
+    cr_assert_eq(append(world, opened, topics), 0);
+    forget(opened);
+    cr_assert_eq(find_again(world, opened), topics + 1);
+    forget(opened);
 }
 
 Test(metadata_log, reads_back_what_was_appended_after_a_power_cut)
@@ -122,34 +153,17 @@ Test(metadata_log, reads_back_what_was_appended_after_a_power_cut)
         struct opened opened;
         struct metadata_batches batches;
         struct awaited awaited = {0};
-        uint32_t seen[64];
-        world_open(&world, seed);
-        cr_assert_eq(open_log(&world, &opened), 0);
-        begin_epoch(&world, &opened);
         uint32_t told = (uint32_t)(seed % 7);
-        for (uint32_t i = 0; i < told; i++) {
-            cr_assert_eq(append(&world, &opened, i), 0);
-        }
+        start_with(&world, seed, &opened, told);
         append_begin(&opened, &batches, told, &awaited); /* and one that is cut off somewhere */
         steps_before_the_end(&world, seed * 3 % 40, NULL);
         world_cut(&world, SIM_CUT_POWER);
         metadata_batches_deinit(&batches);
         forget(&opened);
 
-        cr_assert_eq(open_log(&world, &opened), 0, "seed %lu: %s", seed, opened.load.problem);
-        uint32_t count = loaded_topics(&opened, seen);
+        uint32_t count = find_again(&world, &opened);
         cr_assert(count == told || count == told + 1, "seed %lu: %u of %u", seed, count, told);
-        for (uint32_t i = 0; i < count; i++) {
-            cr_assert_eq(seen[i], i);
-        }
-        int32_t epoch = opened.log.epoch;
-        begin_epoch(&world, &opened);
-        cr_assert_eq(opened.log.epoch, epoch + 1);
-        cr_assert_eq(append(&world, &opened, 99), 0, "it goes on behind what was cut off");
-        forget(&opened);
-        cr_assert_eq(open_log(&world, &opened), 0);
-        cr_assert_eq(loaded_topics(&opened, seen), count + 1);
-        forget(&opened);
+        goes_on_behind(&world, &opened, count);
         world_close(&world);
     }
 }
@@ -173,45 +187,28 @@ Test(metadata_log, has_the_old_or_the_new_snapshot_wherever_the_power_fails)
         struct opened opened;
         struct metadata_batches batches;
         struct awaited awaited = {0};
-        uint32_t seen[64];
-        world_open(&world, seed);
-        cr_assert_eq(open_log(&world, &opened), 0);
-        begin_epoch(&world, &opened);
-        for (uint32_t i = 0; i < 5; i++) {
-            cr_assert_eq(append(&world, &opened, i), 0);
-        }
+        start_with(&world, seed, &opened, 5);
         snapshot_begin(&opened, &batches, 5, &awaited);
         steps_before_the_end(&world, seed, &awaited.ended);
         world_cut(&world, seed % 2 ? SIM_CUT_POWER : SIM_CUT_KILL);
         metadata_batches_deinit(&batches);
         forget(&opened);
 
-        cr_assert_eq(open_log(&world, &opened), 0, "seed %lu: %s", seed, opened.load.problem);
-        cr_assert_eq(loaded_topics(&opened, seen), 5, "seed %lu", seed);
+        cr_assert_eq(find_again(&world, &opened), 5, "seed %lu", seed);
         cr_assert_eq(opened.log.end_offset, 5);
-        begin_epoch(&world, &opened);
-        cr_assert_eq(append(&world, &opened, 5), 0);
-        forget(&opened);
-        cr_assert_eq(open_log(&world, &opened), 0);
-        cr_assert_eq(loaded_topics(&opened, seen), 6);
-        forget(&opened);
+        goes_on_behind(&world, &opened, 5);
         world_close(&world);
     }
 }
 
 Test(metadata_log, refuses_a_damaged_batch_before_a_good_one)
 {
+    static const char name[] = "/data/__cluster_metadata-0/00000000000000000000.log";
     struct world world;
     struct opened opened;
     char *text;
-    world_open(&world, 5);
-    cr_assert_eq(open_log(&world, &opened), 0);
-    begin_epoch(&world, &opened);
-    for (uint32_t i = 0; i < 3; i++) {
-        cr_assert_eq(append(&world, &opened, i), 0);
-    }
+    start_with(&world, 5, &opened, 3);
     forget(&opened);
-    static const char name[] = "/data/__cluster_metadata-0/00000000000000000000.log";
     int64_t bytes = world_read(&world, name, &text);
     cr_assert_gt(bytes, 200);
     text[BATCH_HEADER_BYTES + 5] ^= 1;
@@ -224,27 +221,60 @@ Test(metadata_log, refuses_a_damaged_batch_before_a_good_one)
     text[bytes - 1] ^= 1; /* at the end it is a write that nobody was told of */
     world_write(&world, name, text, (size_t)bytes);
     free(text);
-    uint32_t seen[8];
-    cr_assert_eq(open_log(&world, &opened), 0);
-    cr_assert_eq(loaded_topics(&opened, seen), 2);
+    cr_assert_eq(find_again(&world, &opened), 2);
     forget(&opened);
     world_close(&world);
 }
 
-Test(metadata_log, writes_nothing_more_once_a_write_has_failed)
+static void let_fail(struct world *world, enum sim_failing failing, uint64_t count)
+{
+    world->node->failings[failing].after = 1;
+    world->node->failings[failing].count = count;
+    world->node->failings[failing].error = -EIO;
+}
+
+Test(metadata_log, writes_nothing_more_once_a_write_or_flush_has_failed)
+{
+    for (enum sim_failing failing = SIM_FAILING_WRITE; failing <= SIM_FAILING_FLUSH; failing++) {
+        struct world world;
+        struct opened opened;
+        start_with(&world, 9, &opened, 0);
+        let_fail(&world, failing, UINT64_MAX);
+        int64_t first = append(&world, &opened, 0);
+        int64_t second = first < 0 ? first : append(&world, &opened, 1);
+        cr_assert_eq(second, -EIO);
+        cr_assert(opened.log.failed);
+        forget(&opened);
+        world_close(&world);
+    }
+}
+
+/* Until there is no room for the next one, which does not stay in part either. */
+static uint32_t append_until_full(struct world *world, struct opened *opened)
+{
+    struct sim_disk *disk = world->node->disk;
+    uint32_t count = 0;
+    disk->bytes_max = disk->bytes_used;
+    for (int64_t result = 0; result != -ENOSPC; count += result == 0) {
+        cr_assert_lt(count, TOPICS_MAX - 2);
+        result = append(world, opened, count);
+        cr_assert(result == 0 || result == -ENOSPC);
+    }
+    return count;
+}
+
+Test(metadata_log, goes_on_when_a_full_disk_has_room_again)
 {
     struct world world;
     struct opened opened;
-    world_open(&world, 9);
-    cr_assert_eq(open_log(&world, &opened), 0);
-    begin_epoch(&world, &opened);
-    world.node->failings[SIM_FAILING_FLUSH].after = 1;
-    world.node->failings[SIM_FAILING_FLUSH].count = UINT64_MAX;
-    world.node->failings[SIM_FAILING_FLUSH].error = -EIO;
-    int64_t first = append(&world, &opened, 0);
-    int64_t second = first < 0 ? first : append(&world, &opened, 1);
-    cr_assert_eq(second, -EIO);
-    cr_assert(opened.log.failed);
+    start_with(&world, 3, &opened, 0);
+    uint32_t count = append_until_full(&world, &opened);
+    cr_assert_eq(append(&world, &opened, count), -ENOSPC);
+    cr_assert(!opened.log.failed);
+    world.node->disk->bytes_max = UINT64_MAX;
+    cr_assert_eq(append(&world, &opened, count), 0);
     forget(&opened);
+    cr_assert_eq(find_again(&world, &opened), count + 1);
+    goes_on_behind(&world, &opened, count + 1);
     world_close(&world);
 }
