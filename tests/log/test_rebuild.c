@@ -3,6 +3,7 @@
 #include "core/big_endian.h"
 #include "tests/log/kafka_bytes.h"
 #include "tests/log/make.h"
+#include "tests/log/pack.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -137,21 +138,10 @@ Test(rebuild, keeps_the_codec_where_only_deltas_are_wrong)
     struct batch batch = parsed(plain, count);
     big_endian_store32(plain + BATCH_CRC, batch_crc(&batch));
 
-    /* compressed with the wrong deltas in it */
-    struct deflate deflate;
-    size_t memory_bytes = deflate_memory_bytes(CODEC_GZIP, 6, count - BATCH_HEADER_BYTES);
-    void *memory = aligned_alloc(64, (memory_bytes + 63) & ~(size_t)63);
-    deflate_start(&deflate, CODEC_GZIP, 6, count - BATCH_HEADER_BYTES, memory, memory_bytes,
-                  bytes + BATCH_HEADER_BYTES, 900);
-    cr_assert_eq(deflate_write(&deflate, plain + BATCH_HEADER_BYTES, count - BATCH_HEADER_BYTES),
-                 0);
-    cr_assert_eq(deflate_end(&deflate), 0);
-    free(memory);
-    batch.attributes = CODEC_GZIP;
-    batch_seal(bytes, &batch, (uint32_t)(BATCH_HEADER_BYTES + deflate.bytes_used));
-
+    /* with the wrong deltas in it */
+    size_t packed_bytes = pack(plain, count, CODEC_GZIP, bytes, sizeof(bytes));
     rules.keeps_codec = true;
-    validate(&validation, &rules, bytes, BATCH_HEADER_BYTES + deflate.bytes_used);
+    validate(&validation, &rules, bytes, packed_bytes);
     cr_assert(validation.must_rebuild);
     cr_expect_eq(validation.codec, CODEC_GZIP);
     count = rebuilt(&validation, packed, sizeof(packed), 65536);

@@ -1,8 +1,8 @@
 #include "log/record_stream.h"
 
-#include "core/deflate.h"
 #include "tests/log/kafka_bytes.h"
 #include "tests/log/make.h"
+#include "tests/log/pack.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -95,19 +95,7 @@ Test(record_stream, stops_within_a_record_larger_than_its_window)
     struct batch header = make_header();
     size_t count = batch_build_end(&builder, &header);
 
-    /* the same body, compressed */
-    uint8_t *memory = aligned_alloc(64, 8 << 20);
-    size_t body_bytes = count - BATCH_HEADER_BYTES;
-    struct deflate deflate;
-    deflate_start(&deflate, CODEC_ZSTD, DEFLATE_LEVEL_DEFAULT, body_bytes, memory, 8 << 20,
-                  packed + BATCH_HEADER_BYTES, PACKED_BYTES_MAX - BATCH_HEADER_BYTES);
-    cr_assert_eq(deflate_write(&deflate, plain + BATCH_HEADER_BYTES, body_bytes), 0);
-    cr_assert_eq(deflate_end(&deflate), 0);
-    header = parsed(plain, count);
-    header.attributes = CODEC_ZSTD;
-    batch_seal(packed, &header, (uint32_t)(BATCH_HEADER_BYTES + deflate.bytes_used));
-
-    struct batch batch = parsed(packed, BATCH_HEADER_BYTES + deflate.bytes_used);
+    struct batch batch = parsed(packed, pack(plain, count, CODEC_ZSTD, packed, PACKED_BYTES_MAX));
     struct opened *reader = opened(&batch);
     int pauses = 0;
     cr_expect_eq(next(&reader->stream, 1000, &pauses), RECORD_STREAM_RECORD);
@@ -118,7 +106,6 @@ Test(record_stream, stops_within_a_record_larger_than_its_window)
     cr_expect(reader->stream.has_key);
     cr_expect_eq(next(&reader->stream, 1000, &pauses), RECORD_STREAM_END);
     closed(reader);
-    free(memory);
     free(value);
     free(packed);
     free(plain);
