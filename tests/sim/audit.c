@@ -176,7 +176,9 @@ static bool audit_fetch(struct audit *audit)
     struct fetch_request_topic topic;
     struct fetch_request_partition part;
     struct fetch_request request;
-    int16_t version = (int16_t)sim_between(audit->random, FETCH_VERSION_MIN, FETCH_VERSION_MAX);
+    int16_t least = audit->book->fetch_version_min;
+    least = least > FETCH_VERSION_MIN ? least : FETCH_VERSION_MIN;
+    int16_t version = (int16_t)sim_between(audit->random, (uint64_t)least, FETCH_VERSION_MAX);
     fetch_request_partition_init(&part);
     part.partition = audit->reader.line->index;
     part.fetch_offset = audit->reader.offset;

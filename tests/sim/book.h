@@ -13,6 +13,7 @@
 #ifndef TESTS_SIM_BOOK_H
 #define TESTS_SIM_BOOK_H
 
+#include "core/inflate.h"
 #include "core/uuid.h"
 #include "log/batch.h"
 #include "tests/sim/process_memory.h"
@@ -52,6 +53,7 @@ struct book_batch {
     struct book_line *line;
     uint8_t *bytes; /* as a client sent it */
     uint32_t batch_bytes;
+    enum codec codec;
     int32_t records;
     uint32_t writer;
     uint32_t number; /* of this writer in this line */
@@ -61,6 +63,9 @@ struct book_batch {
 
 struct book {
     enum book_kind kinds[BOOK_WRITERS_MAX];
+    uint32_t packed_percent;    /* of the batches are sent compressed */
+    bool repacked;              /* the broker stores them with a codec of its own choice */
+    int16_t fetch_version_min;  /* zstd by the topic's choice is not for old clients */
     struct book_topic **topics; /* [topics_count], older before newer */
     uint32_t topics_count, topics_capacity;
     struct book_batch **batches;

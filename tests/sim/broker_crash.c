@@ -14,9 +14,8 @@
 #include "tests/sim/audit.h"
 #include "tests/sim/consumer.h"
 #include "tests/sim/sender.h"
+#include "tests/sim/trouble.h"
 #include "tests/sim/visitor.h"
-
-#include <errno.h>
 
 enum {
     SENDERS_MAX = 5,
@@ -28,6 +27,7 @@ enum {
     QUIET_US_MAX = 300 * 1000 * 1000, /* after the last batch; far less than a fetch would wait */
     LEAVE_US = 5 * 1000 * 1000, /* and connections.max.idle.ms: then all connections are gone */
     STOP_US_MAX = 20 * 1000 * 1000,
+    PACKING_BYTES = 256 << 20,
 };
 
 struct host { /* a computer and the broker on it */
@@ -40,8 +40,9 @@ struct scene {
     struct host host;
     struct config config;
     struct broker_options options;
-    char texts[4][24]; /* topic defaults */
+    char texts[3][24]; /* topic defaults */
     struct world world;
+    struct trouble trouble;
     struct sim_random random; /* of images: what they draw disturbs nothing */
     uint64_t memory_bytes;    /* of a core */
     uint32_t rate;
@@ -141,7 +142,10 @@ static void scene_point(struct sim_node *node, enum sim_point point)
     struct scene *scene = node->context;
     struct process_memory *was = process_memory_use(NULL);
     if (proof_wants_image(scene->proof, &scene->random, scene->rate)) {
-        image_check(scene, sim_disk_image(node->disk, cut_draw(&scene->random), &scene->random));
+        struct sim_disk *image =
+            sim_disk_image(node->disk, cut_draw(&scene->random), &scene->random);
+        image->bytes_max = COMPUTER_DISK_BYTES;
+        image_check(scene, image);
     }
     process_memory_use(was);
 }
@@ -301,22 +305,23 @@ static bool life_run(struct scene *scene, bool early)
     if (!over) {
         return proof_fail(scene->proof, "a life does not end");
     }
+    trouble_end(&scene->trouble);
     return trickle(scene) &&
            audit(scene->proof, &scene->host.computer, &scene->world.book, dice,
                  "at the end of a life") &&
            clients_leave(scene);
 }
 
-/* From some operation on: one of a kind fails, or all. */
-static void trouble_begin(struct scene *scene)
+static enum trouble_kind trouble_draw(struct scene *scene, bool early)
 {
     struct sim_random *dice = &scene->world.dice;
-    enum sim_failing failing = sim_chance(dice, 60) ? SIM_FAILING_WRITE : SIM_FAILING_FLUSH;
-    struct sim_node *node = scene->host.computer.node;
-    node->failings[failing].after = sim_between(dice, 1, 100);
-    node->failings[failing].count = sim_chance(dice, 50) ? 1 : UINT64_MAX;
-    node->failings[failing].error = -EIO;
-    scene->world.trouble = true; /* until the next life: refusals may still be on their way */
+    if (early && sim_chance(dice, 20)) {
+        return sim_chance(dice, 60) ? TROUBLE_OFFLINE : TROUBLE_METADATA;
+    }
+    if (scene->world.passing_trouble && sim_chance(dice, 60)) {
+        return sim_chance(dice, 50) ? TROUBLE_FULL : TROUBLE_READS;
+    }
+    return TROUBLE_NONE;
 }
 
 static bool life_play(struct scene *scene, bool last)
@@ -328,18 +333,22 @@ static bool life_play(struct scene *scene, bool last)
     if (!host_start(scene, &scene->host, cores, "start")) {
         return false;
     }
-    scene->world.trouble = false;
-    if (early && sim_chance(dice, 20)) {
-        trouble_begin(scene);
-    }
+    enum trouble_kind kind = trouble_draw(scene, early);
+    bool lasts = kind == TROUBLE_OFFLINE || kind == TROUBLE_METADATA;
+    trouble_begin(&scene->trouble, &scene->world, kind);
     if (!life_run(scene, early)) {
+        trouble_end(&scene->trouble);
         return false;
     }
-    if (!scene->world.trouble && sim_chance(dice, 40) && !host_stop(scene, &scene->host)) {
+    if (!lasts) {
+        trouble_end(&scene->trouble);
+    }
+    if (!lasts && sim_chance(dice, 40) && !host_stop(scene, &scene->host)) {
         return false;
     }
+    trouble_end(&scene->trouble);
+    clients_each(scene, client_wake); /* an answer of this life is not one of the next */
     computer_cut(&scene->host.computer, cut_draw(dice));
-    memset(scene->host.computer.node->failings, 0, sizeof scene->host.computer.node->failings);
     return !scene->proof->failed;
 }
 
@@ -355,6 +364,19 @@ static void setting(struct scene *scene, const char *assignment)
 static uint32_t least(uint32_t a, uint32_t b)
 {
     return a < b ? a : b;
+}
+
+/* What topics do to the codec of what comes. */
+static void codec_draw(struct scene *scene)
+{
+    static const char *const types[] = {"uncompressed", "gzip", "snappy", "lz4", "zstd"};
+    struct sim_random *dice = &scene->world.dice;
+    uint64_t drawn = sim_below(dice, sizeof types / sizeof types[0] * 4);
+    if (drawn < sizeof types / sizeof types[0]) {
+        scene->options.settings.topic_defaults[TOPIC_CONFIG_COMPRESSION_TYPE] = types[drawn];
+        scene->world.book.repacked = true;
+        scene->world.book.fetch_version_min = drawn == CODEC_ZSTD ? 10 : 4;
+    }
 }
 
 /* As main.c does it, and then so small that everything rolls, fills and is used again soon. */
@@ -379,15 +401,23 @@ static void options_draw(struct scene *scene)
     uint32_t file_bytes = 65536u << sim_below(dice, 3);
     scene->options.journal_file_bytes = file_bytes;
     scene->options.journal_bytes = (uint64_t)file_bytes * sim_between(dice, 4, 8);
+    if (scene->world.passing_trouble) {
+        /* A ring that does not grow: where a full disk lets it stay small, it is not pressed. */
+        scene->options.journal_bytes = (uint64_t)file_bytes * JOURNAL_FILES_MIN;
+    }
     snprintf(scene->texts[0], sizeof scene->texts[0], "%u", segment_bytes);
     snprintf(scene->texts[1], sizeof scene->texts[1], "%u", 64u << sim_below(dice, 7));
     snprintf(scene->texts[2], sizeof scene->texts[2], "%u", 65536);
     for (uint32_t i = 0; i < sizeof ids / sizeof ids[0]; i++) {
         scene->options.settings.topic_defaults[ids[i]] = scene->texts[i];
     }
+    codec_draw(scene);
     /* A request of one batch for each partition must find room, however little memory there is. */
     scene->memory_bytes = UINT64_C(4) << (20 + sim_below(dice, 4));
     uint32_t batch_bytes = (uint32_t)(scene->memory_bytes >> 9);
+    if (scene->world.book.packed_percent > 0 || scene->world.book.repacked) {
+        scene->memory_bytes = PACKING_BYTES; /* zstd alone needs so much */
+    }
     scene->world.batch_bytes_max = least(batch_bytes, segment_bytes - 1024);
 }
 
@@ -402,6 +432,9 @@ static void world_draw(struct scene *scene)
         snprintf(world->names[i], sizeof world->names[i], "topic-%u", i);
     }
     scene->rate = (uint32_t)sim_between(&world->dice, 20, 400);
+    world->passing_trouble = sim_chance(&world->dice, 30);
+    world->doze_percent = sim_chance(&world->dice, 30) ? 10 : 0;
+    world->book.packed_percent = sim_chance(&world->dice, 50) ? 30 : 0;
 }
 
 static void scene_play(struct proof *proof)
@@ -412,8 +445,8 @@ static void scene_play(struct proof *proof)
     world->proof = proof;
     world->computer = &scene.host.computer;
     world->dice.state = proof->seed * 15485863;
-    options_draw(&scene);
     world_draw(&scene);
+    options_draw(&scene);
     uint32_t lives = (uint32_t)sim_between(&world->dice, 1, LIVES_MAX);
     computer_open(&scene.host.computer, proof->seed, NULL, proof->story);
     scene.host.computer.node->point = scene_point;

@@ -2,14 +2,12 @@
 
 #include <stdarg.h>
 
-enum { AGAIN_US = 20 * 1000 /* between two attempts to connect */ };
+enum {
+    AGAIN_US = 20 * 1000, /* between two attempts to connect */
+    DOZE_US_MAX = 2 * 1000 * 1000,
+};
 
 static void client_greeted(struct dialogue *dialogue, struct cursor *body, int16_t version);
-
-static uint64_t now_us(const struct client *client)
-{
-    return client->world->computer->sim.now_us;
-}
 
 bool client_fail(struct client *client, const char *format, ...)
 {
@@ -19,13 +17,14 @@ bool client_fail(struct client *client, const char *format, ...)
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
     return proof_fail(client->world->proof, "%s, at %.3f s: %s", client->role->name,
-                      (double)now_us(client) / 1e6, text);
+                      (double)client_now_us(client) / 1e6, text);
 }
 
 /* -- a connection ------------------------------------------------------------------------------ */
 
 static void client_forget(struct client *client)
 {
+    sim_event_cancel(&client->world->computer->sim, &client->wake_up);
     client->asked_first = client->asked_count = 0;
     client->greeted = client->leaves = false;
     client->role->broken(client);
@@ -53,6 +52,18 @@ static void client_woken(struct sim *sim, struct sim_event *event)
                                     version);
         client_asked(client, client_greeted, 0);
     }
+}
+
+static void client_awake(struct sim *sim, struct sim_event *event)
+{
+    struct client *client = container_of(event, struct client, wake_up);
+    sim_client_pause(&client->dialogue.client, false);
+}
+
+void client_wake(struct client *client)
+{
+    sim_event_cancel(&client->world->computer->sim, &client->wake_up);
+    sim_client_pause(&client->dialogue.client, false);
 }
 
 static void client_wait(struct client *client, uint64_t us)
@@ -140,12 +151,17 @@ void client_asked(struct client *client, dialogue_fn *replied, uint64_t within_u
         assert(client->asked_count < DIALOGUE_OPEN_MAX);
         uint32_t at = (client->asked_first + client->asked_count++) % DIALOGUE_OPEN_MAX;
         client->asked[at].replied = replied;
-        client->asked[at].due_us = now_us(client) + within_us + ANSWER_US_MAX;
+        client->asked[at].due_us = client_now_us(client) + within_us + ANSWER_US_MAX;
     }
     dialogue_end(&client->dialogue, replied ? client_replied : NULL);
     if (sim_below(client_dice(client), 1000) < client->world->hang_up_permille) {
         client->leaves = true;
         client_pause(client);
+    } else if (client->wake_up.place == 0 &&
+               sim_chance(client_dice(client), client->world->doze_percent)) {
+        sim_client_pause(&client->dialogue.client, true);
+        sim_event_start(&client->world->computer->sim, &client->wake_up,
+                        sim_below(client_dice(client), DOZE_US_MAX), client_awake);
     }
 }
 
@@ -154,7 +170,8 @@ bool client_is_served(const struct client *client)
     if (client->dialogue.problem) {
         return client_fail((struct client *)client, "%s", client->dialogue.problem);
     }
-    if (client->asked_count > 0 && now_us(client) > client->asked[client->asked_first].due_us) {
+    if (client->asked_count > 0 &&
+        client_now_us(client) > client->asked[client->asked_first].due_us) {
         return client_fail((struct client *)client, "a request is not answered in time");
     }
     return true;

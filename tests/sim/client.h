@@ -20,26 +20,44 @@ enum {
     ANSWER_US_MAX = 20 * 1000 * 1000, /* whatever the disk and the network were drawn to be */
 };
 
+enum may_refuse { /* what a broker in trouble may refuse, with KAFKA_STORAGE_ERROR */
+                  MAY_REFUSE_APPENDS = 1,
+                  MAY_REFUSE_READS = 2,
+                  MAY_REFUSE_CHANGES = 4,  /* of topics; and no new producer ids */
+                  MAY_REFUSE_ANYTHING = 8, /* with any error: its directory is offline */
+};
+
 struct world { /* what the clients of one scene share */
     struct proof *proof;
     struct computer *computer;
     struct book book;
     struct sim_random dice;
-    bool trouble; /* the disk fails: anything may be refused, and nothing may be lost */
+    bool passing_trouble; /* may come: who cannot tell a repeat sends one batch at a time */
+    uint32_t refusals;    /* enum may_refuse; whatever is refused, nothing may be lost */
     uint32_t pause_us_max;
     uint32_t batch_bytes_max;
     uint32_t hang_up_permille; /* after so many requests */
+    uint32_t doze_percent;     /* of the requests: their answer is not read for a while */
     char names[NAMES_MAX][BOOK_NAME_BYTES];
     uint32_t names_count;
     uint32_t names_lasting; /* the first ones: nobody deletes them */
     uint64_t counts[3];     /* produced batches, fetched pieces, answers in all */
 };
 
+static inline bool world_forgives(const struct world *world, enum may_refuse what, int16_t error)
+{
+    bool is_refusal = error == KAFKA_KAFKA_STORAGE_ERROR ||
+                      (what == MAY_REFUSE_READS && error == KAFKA_NOT_LEADER_OR_FOLLOWER) ||
+                      (what == MAY_REFUSE_CHANGES && error == KAFKA_COORDINATOR_NOT_AVAILABLE);
+    return (world->refusals & MAY_REFUSE_ANYTHING) || ((world->refusals & what) && is_refusal);
+}
+
 struct client {
     struct world *world;
     const struct role *role;
     struct dialogue dialogue;
     struct sim_event event;
+    struct sim_event wake_up; /* it reads again */
     bool greeted;
     bool leaves; /* soon, whatever comes first */
     struct {
@@ -61,6 +79,8 @@ void client_deinit(struct client *client);
 void client_pause(struct client *client);
 /* Of its own will, whatever is on its way. */
 void client_hang_up(struct client *client);
+/* Reads what has come, if it was dozing. */
+void client_wake(struct client *client);
 /* No more is done, also not after a pause. */
 void client_rest(struct client *client);
 
@@ -80,6 +100,11 @@ bool client_fail(struct client *client, const char *format, ...)
 static inline struct client *client_of(struct dialogue *dialogue)
 {
     return container_of(dialogue, struct client, dialogue);
+}
+
+static inline uint64_t client_now_us(const struct client *client)
+{
+    return client->world->computer->sim.now_us;
 }
 
 static inline struct sim_random *client_dice(struct client *client)

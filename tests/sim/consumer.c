@@ -105,6 +105,9 @@ static void consumer_fetch(struct consumer *consumer)
     /* A session is by names or by ids for as long as it lasts. */
     if (consumer->session_epoch <= 0) {
         int16_t least = consumer->uses_session ? 7 : 4;
+        least = least > client->world->book.fetch_version_min
+                    ? least
+                    : client->world->book.fetch_version_min;
         consumer->version = consumer->lasting_only ? (int16_t)sim_between(dice, (uint64_t)least, 18)
                                                    : (int16_t)sim_between(dice, 13, 18);
     }
@@ -142,7 +145,7 @@ static void part_fetched(struct consumer *consumer, struct consumer_part *part,
         consumer->asks = true;
         return;
     }
-    if (error != KAFKA_NONE && client->world->trouble) {
+    if (error != KAFKA_NONE && world_forgives(client->world, MAY_REFUSE_READS, error)) {
         return;
     }
     if (error != KAFKA_NONE) {

@@ -3,7 +3,7 @@
 #include <stdarg.h>
 #include <time.h>
 
-enum { DISK_BYTES = 256 << 20, WAIT_STEPS_MAX = 1 << 19 };
+enum { WAIT_STEPS_MAX = 1 << 19 };
 
 /* -- the computer ------------------------------------------------------------------------------ */
 
@@ -26,7 +26,7 @@ void computer_open(struct computer *computer, uint64_t seed, struct sim_disk *di
                                                    .inside = inside_changed,
                                                    .context = computer});
     if (!disk) {
-        disk = sim_disk_new(&memory_of_simulators, DISK_BYTES);
+        disk = sim_disk_new(&memory_of_simulators, COMPUTER_DISK_BYTES);
         int error = sim_disk_make_directory(disk, "/data");
         assert(!error);
         sim_disk_flush_all(disk, disk->count);

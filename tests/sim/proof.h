@@ -16,7 +16,7 @@
 #include "core/sim.h"
 #include "tests/sim/process_memory.h"
 
-enum { COMPUTER_CORES_MAX = 4 };
+enum { COMPUTER_CORES_MAX = 4, COMPUTER_DISK_BYTES = 256 << 20 };
 
 /* A simulated world with one node in it, and the process that runs there. */
 struct computer {

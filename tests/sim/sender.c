@@ -1,5 +1,7 @@
 #include "tests/sim/sender.h"
 
+enum { BACK_OFF_US = 20 * 1000 };
+
 static struct sender *sender_of(struct client *client)
 {
     return container_of(client, struct sender, client);
@@ -23,7 +25,7 @@ static void sender_identified(struct dialogue *dialogue, struct cursor *body, in
     if (response.error_code == KAFKA_NONE && response.producer_id >= 0) {
         sender->id = response.producer_id;
         sender->epoch = response.producer_epoch;
-    } else if (!client->world->trouble) {
+    } else if (!world_forgives(client->world, MAY_REFUSE_CHANGES, response.error_code)) {
         client_fail(client, "InitProducerId: error %d", response.error_code);
         return;
     }
@@ -79,7 +81,8 @@ static void sender_informed(struct dialogue *dialogue, struct cursor *body, int1
             topic_adopt(sender, book_topic(&client->world->book, found->name, &found->topic_id,
                                            (uint32_t)found->partitions_count));
         } else if (found->error_code == KAFKA_UNKNOWN_TOPIC_OR_PARTITION ||
-                   found->error_code == KAFKA_LEADER_NOT_AVAILABLE || client->world->trouble) {
+                   found->error_code == KAFKA_LEADER_NOT_AVAILABLE ||
+                   world_forgives(client->world, MAY_REFUSE_CHANGES, found->error_code)) {
             all = false;
         } else {
             client_fail(client, "Metadata: error %d", found->error_code);
@@ -99,9 +102,18 @@ static uint32_t batch_bytes_draw(struct world *world)
     return (uint32_t)sim_between(&world->dice, 1, bytes_max);
 }
 
+/* One after the other, if a batch may be refused and the next one taken: who cannot tell a repeat,
+ * and who the log does not know yet, for it may begin with any sequence. */
+static bool may_pipeline(const struct sender *sender, const struct sender_stream *stream)
+{
+    const struct world *world = sender->client.world;
+    return !world->passing_trouble || (is_idempotent(sender) && stream->is_known);
+}
+
 static bool stream_is_ready(const struct sender *sender, const struct sender_stream *stream)
 {
-    return !stream->halted &&
+    return !stream->halted && client_now_us(&sender->client) >= stream->again_us &&
+           (stream->on_way == 0 || may_pipeline(sender, stream)) &&
            (stream->on_way < stream->count || (sender->left > 0 && stream->count < SENDER_WINDOW));
 }
 
@@ -171,6 +183,16 @@ static void request_encode(struct sender *sender, const struct sender_request *r
     produce_request_encode(&produce, client_ask(&sender->client, PRODUCE_KEY, version), version);
 }
 
+static int16_t version_draw(struct sender *sender, const struct sender_request *request)
+{
+    const struct book *book = &sender->client.world->book;
+    uint64_t least = 3;
+    for (uint32_t i = 0; i < request->parts_count; i++) {
+        least = book->batches[request->parts[i].batch]->codec == CODEC_ZSTD ? 7 : least;
+    }
+    return (int16_t)sim_between(client_dice(&sender->client), least, 13);
+}
+
 static void sender_produced(struct dialogue *dialogue, struct cursor *body, int16_t version);
 
 static void sender_produce(struct sender *sender)
@@ -183,11 +205,11 @@ static void sender_produce(struct sender *sender)
     for (uint32_t i = 0; i < sender->names_count; i++) {
         by_name = by_name && sender->names[i] < client->world->names_lasting;
     }
-    int16_t version = by_name ? (int16_t)sim_between(client_dice(client), 3, 13) : 13;
     parts_choose(sender, request);
     if (request->parts_count == 0) {
         return;
     }
+    int16_t version = by_name ? version_draw(sender, request) : 13;
     request->by_id = version >= 13;
     request_encode(sender, request, version);
     if (sender->acks != 0) {
@@ -218,14 +240,23 @@ static void batch_accepted(struct sender *sender, struct sender_stream *stream, 
 {
     struct client *client = &sender->client;
     const char *wrong = book_tell(&client->world->book, batch, base_offset);
-    if (wrong || stream->on_way == 0 || stream->window[0] != batch || stream->halted) {
+    uint32_t at = 0;
+    /* One that was refused may be in the log: by an earlier attempt, whose connection was cut. */
+    bool may_overtake = client->world->passing_trouble && is_idempotent(sender);
+    while (may_overtake && at + 1 < stream->count && stream->window[at] != batch) {
+        at++;
+    }
+    if (wrong || stream->on_way == 0 || stream->window[at] != batch ||
+        (stream->halted && !may_overtake)) {
         client_fail(client, "%s-%d, batch %u: %s", stream->line->topic->name, stream->line->index,
                     batch, wrong ? wrong : "acknowledged before the one before it");
         return;
     }
+    stream->is_known = true;
     stream->count--;
     stream->on_way--;
-    memmove(stream->window, stream->window + 1, stream->count * sizeof *stream->window);
+    memmove(stream->window + at, stream->window + at + 1,
+            (stream->count - at) * sizeof *stream->window);
 }
 
 static void batch_refused(struct sender *sender, struct sender_stream *stream, uint32_t batch,
@@ -236,11 +267,12 @@ static void batch_refused(struct sender *sender, struct sender_stream *stream, u
     bool follows = error == KAFKA_OUT_OF_ORDER_SEQUENCE_NUMBER && stream->halted;
     if (gone && stream->line->topic->state != BOOK_LIVE) {
         sender->asks = true;
-    } else if (!follows && !client->world->trouble) {
+    } else if (!follows && !world_forgives(client->world, MAY_REFUSE_APPENDS, error)) {
         client_fail(client, "%s-%d, batch %u: error %d", stream->line->topic->name,
                     stream->line->index, batch, error);
     }
     stream->halted = true;
+    stream->again_us = client_now_us(client) + BACK_OFF_US;
     stream->on_way--;
 }
 

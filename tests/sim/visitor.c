@@ -27,7 +27,8 @@ static void visitor_created(struct dialogue *dialogue, struct cursor *body, int1
             book_topic(&client->world->book, topic->name, &topic->topic_id,
                        (uint32_t)topic->num_partitions);
         } else if (topic->error_code != KAFKA_NONE &&
-                   topic->error_code != KAFKA_TOPIC_ALREADY_EXISTS && !client->world->trouble) {
+                   topic->error_code != KAFKA_TOPIC_ALREADY_EXISTS &&
+                   !world_forgives(client->world, MAY_REFUSE_CHANGES, topic->error_code)) {
             client_fail(client, "CreateTopics: error %d, %.*s", topic->error_code,
                         topic->error_message.bytes, (const char *)topic->error_message.data);
         }
@@ -64,7 +65,7 @@ static void visitor_deleted(struct dialogue *dialogue, struct cursor *body, int1
     int16_t error = response.responses_count == 1 ? response.responses[0].error_code : -1;
     if (error == KAFKA_NONE || error == KAFKA_UNKNOWN_TOPIC_ID) {
         visitor->topic->state = BOOK_DELETED;
-    } else if (!client->world->trouble) {
+    } else if (!world_forgives(client->world, MAY_REFUSE_CHANGES, error)) {
         client_fail(client, "DeleteTopics: error %d", error);
     }
     visitor_answered(visitor);
@@ -129,7 +130,8 @@ static void visitor_listed(struct dialogue *dialogue, struct cursor *body, int16
         return;
     }
     const struct list_offsets_response_partition *part = &response.topics[0].partitions[0];
-    bool wrong = part->error_code != KAFKA_NONE && !client->world->trouble;
+    bool wrong = part->error_code != KAFKA_NONE &&
+                 !world_forgives(client->world, MAY_REFUSE_READS, part->error_code);
     bool told = part->error_code == KAFKA_NONE;
     wrong = wrong || (told && visitor->timestamp == -1 && part->offset < visitor->told_end);
     wrong = wrong || (told && visitor->timestamp == -2 && part->offset != 0);
