@@ -91,6 +91,11 @@ void reactor_accept(struct reactor *reactor, int listener, struct op *op, op_fn 
     reactor->backend->accept(reactor, listener, op);
 }
 
+bool reactor_refuse(struct reactor *reactor, int listener)
+{
+    return reactor->backend->refuse(reactor, listener);
+}
+
 void reactor_receive(struct reactor *reactor, struct receive *receive, op_fn *then)
 {
     op_begin(&receive->op, then, "receive");

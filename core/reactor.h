@@ -89,6 +89,10 @@ struct listen_address {
 /* op->result: the connection's fd, or -errno. A connection may then be served by any reactor. */
 void reactor_accept(struct reactor *reactor, int listener, struct op *op, op_fn *then);
 
+/* After an accept ended with -EMFILE or -ENFILE: close the connection that has waited longest, with
+ * a descriptor kept for this, so that its peer is not left hanging. False: none waits. */
+bool reactor_refuse(struct reactor *reactor, int listener);
+
 void reactor_receive(struct reactor *reactor, struct receive *receive, op_fn *then);
 void reactor_send(struct reactor *reactor, struct send *send, op_fn *then);
 
@@ -136,6 +140,7 @@ struct backend { /* one table per backend; each row is the operation of its name
     const char *name;
     int (*listen)(struct reactor *reactor, struct listen_address *address);
     void (*accept)(struct reactor *reactor, int listener, struct op *op);
+    bool (*refuse)(struct reactor *reactor, int listener);
     void (*receive)(struct reactor *reactor, struct receive *receive);
     void (*send)(struct reactor *reactor, struct send *send);
     void (*shutdown)(struct reactor *reactor, int fd);

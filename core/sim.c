@@ -582,6 +582,7 @@ static const struct backend backend = {
     .name = "sim",
     .listen = sim_listen,
     .accept = sim_accept,
+    .refuse = sim_refuse,
     .receive = sim_receive,
     .send = sim_send,
     .shutdown = sim_shutdown,

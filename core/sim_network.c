@@ -331,6 +331,15 @@ int sim_listen(struct reactor *reactor, struct listen_address *address)
     return fd;
 }
 
+/* The first of the backlog is in it no more. */
+static void listener_pop(struct sim_listener *listener)
+{
+    listener->backlog = listener->backlog->queued;
+    if (!listener->backlog) {
+        listener->backlog_tail = &listener->backlog;
+    }
+}
+
 /* Accepts meet connections. */
 static void listener_pump(struct sim_listener *listener)
 {
@@ -343,10 +352,7 @@ static void listener_pump(struct sim_listener *listener)
         if (fd >= 0) {
             *entry = (struct sim_fd){.kind = SIM_FD_CONNECTION, .connection = connection};
             connection->fd = fd;
-            listener->backlog = connection->queued;
-            if (!listener->backlog) {
-                listener->backlog_tail = &listener->backlog;
-            }
+            listener_pop(listener);
         }
         listener->accepting = io->waiting;
         if (!listener->accepting) {
@@ -370,6 +376,18 @@ void sim_accept(struct reactor *reactor, int fd, struct op *op)
     *entry->listener->accepting_tail = io;
     entry->listener->accepting_tail = &io->waiting;
     listener_pump(entry->listener);
+}
+
+bool sim_refuse(struct reactor *reactor, int fd)
+{
+    struct sim_fd *entry = sim_fd_of(core_of(reactor)->node, fd, SIM_FD_LISTENER);
+    struct sim_connection *connection = entry ? entry->listener->backlog : NULL;
+    if (!connection) {
+        return false;
+    }
+    listener_pop(entry->listener);
+    node_leave(connection, true);
+    return true;
 }
 
 void sim_receive(struct reactor *reactor, struct receive *receive)

@@ -42,6 +42,7 @@ struct send;
 
 int sim_listen(struct reactor *reactor, struct listen_address *address);
 void sim_accept(struct reactor *reactor, int listener, struct op *op);
+bool sim_refuse(struct reactor *reactor, int listener);
 void sim_receive(struct reactor *reactor, struct receive *receive);
 void sim_send(struct reactor *reactor, struct send *send);
 void sim_shutdown(struct reactor *reactor, int fd);

@@ -123,6 +123,7 @@ int uring_attach(struct reactor *reactor, const struct uring_options *options, c
     }
     uring->features = options->features;
     uring->pin_cpu = options->pin_cpu;
+    uring->spare_fd = -1;
     uint32_t entries = options->entries ? options->entries : ENTRIES;
     int error = ring_init(uring, &entries);
     if (error) {
@@ -365,6 +366,7 @@ static const struct backend uring_backend = {
     .name = "io_uring",
     .listen = uring_listen,
     .accept = uring_accept,
+    .refuse = uring_refuse,
     .receive = uring_receive,
     .send = uring_send,
     .shutdown = uring_shutdown,

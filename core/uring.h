@@ -76,6 +76,7 @@ struct uring {
     int pin_cpu;
     bool enabled;
     int eventfd;
+    int spare_fd; /* of nothing, to be had when there is no other; -1: not needed, or lost */
     struct io_uring_buf_ring *buffer_ring; /* NULL: poll, then recv */
     size_t buffer_ring_bytes;
     uint8_t *buffers;
@@ -93,6 +94,7 @@ void uring_end_later(struct reactor *reactor, struct op *op, int64_t result);
 void uring_net_deinit(struct uring *uring);
 int uring_listen(struct reactor *reactor, struct listen_address *address);
 void uring_accept(struct reactor *reactor, int listener, struct op *op);
+bool uring_refuse(struct reactor *reactor, int listener);
 void uring_receive(struct reactor *reactor, struct receive *receive);
 void uring_received(struct reactor *reactor, struct receive *receive, int32_t result,
                     uint32_t flags);

@@ -12,6 +12,7 @@
 #include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -82,6 +83,9 @@ void uring_net_deinit(struct uring *uring) /* the ring is closed already */
     if (uring->buffer_ring) {
         munmap(uring->buffer_ring, uring->buffer_ring_bytes);
     }
+    if (uring->spare_fd >= 0) {
+        close(uring->spare_fd);
+    }
 }
 
 /* -- listening --------------------------------------------------------------------------------- */
@@ -113,8 +117,16 @@ static bool socket_address_from(struct socket_address *to, const struct listen_a
     return false;
 }
 
+static void spare_open(struct uring *uring)
+{
+    if (uring->spare_fd < 0) {
+        uring->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    }
+}
+
 int uring_listen(struct reactor *reactor, struct listen_address *address)
 {
+    spare_open(uring_of(reactor));
     struct socket_address at;
     if (!socket_address_from(&at, address)) {
         return -EINVAL;
@@ -148,6 +160,25 @@ void uring_accept(struct reactor *reactor, int listener, struct op *op)
     sqe->opcode = IORING_OP_ACCEPT;
     sqe->fd = listener;
     sqe->accept_flags = SOCK_CLOEXEC;
+}
+
+bool uring_refuse(struct reactor *reactor, int listener)
+{
+    struct uring *uring = uring_of(reactor);
+    struct pollfd waits = {.fd = listener, .events = POLLIN};
+    if (poll(&waits, 1, 0) != 1) {
+        return false;
+    }
+    if (uring->spare_fd >= 0) {
+        close(uring->spare_fd);
+        uring->spare_fd = -1;
+    }
+    int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+    if (fd >= 0) {
+        close(fd);
+    }
+    spare_open(uring);
+    return fd >= 0;
 }
 
 /* -- receiving --------------------------------------------------------------------------------- */

@@ -1,8 +1,13 @@
 #include "net/listener.h"
 
 #include <assert.h>
+#include <errno.h>
+#include <string.h>
 
-enum { PAUSE_US = 100 * 1000 /* until a descriptor or a connection may be free again */ };
+enum {
+    PAUSE_US = 100 * 1000, /* until a descriptor or a connection may be free again */
+    REFUSALS_MAX = 64,     /* between two pauses */
+};
 
 static void listener_accept(struct listener *listener);
 static void listener_accepted(struct op *op);
@@ -89,6 +94,22 @@ static void listener_settle(struct listener *listener)
     }
 }
 
+static void listener_trouble(struct listener *listener, int error)
+{
+    uint32_t refused = 0;
+    if (error == EMFILE || error == ENFILE) {
+        while (refused < REFUSALS_MAX && reactor_refuse(listener->reactor, listener->fd)) {
+            refused++;
+        }
+    }
+    if (refused == 0 && (error == EMFILE || error == ENFILE)) {
+        return; /* nobody came: the kernel takes the descriptor first */
+    }
+    metric_add(&listener->reactor->metrics, METRIC_CONNECTIONS_REFUSED, refused);
+    report(listener->reactor->reports, REPORT_WARN, reactor_wall_ms(listener->reactor), "listener",
+           "cannot accept connections: %s; %u were refused", strerror(error), refused);
+}
+
 static void listener_accepted(struct op *op)
 {
     struct listener *listener = container_of(op, struct listener, accept);
@@ -101,10 +122,8 @@ static void listener_accepted(struct op *op)
         handover->fd = (int)op->result;
         listener->handovers_out++;
         reactor_run(listener->reactor, handover->server->reactor, idle, handover_arrived);
-    } else if (!listener->stopping) {
-        metric_add(&listener->reactor->metrics, METRIC_CONNECTIONS_REFUSED, 1);
-        report(listener->reactor->reports, REPORT_WARN, reactor_wall_ms(listener->reactor),
-               "listener", "cannot accept a connection: error %d", (int)-op->result);
+    } else if (!listener->stopping && op->result != -ECONNABORTED) { /* that one has left again */
+        listener_trouble(listener, (int)-op->result);
         listener_pause(listener);
     }
     listener_accept(listener);

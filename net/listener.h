@@ -4,8 +4,9 @@
  *      accept --> the core with the fewest connections --mail--> server_adopt there
  *
  * The counts it decides by are read from those cores as they change: a stale one costs nothing.
- * A new connection changes core before its first byte is read. At max.connections, and when the
- * process has no descriptor left, accepting pauses; who comes meanwhile waits in the backlog.
+ * A new connection changes core before its first byte is read. At max.connections accepting pauses,
+ * and who comes meanwhile waits in the backlog, as in Kafka. When there is no descriptor left, which
+ * connections alone cannot bring about, who comes is closed: he may find another broker.
  * Lives on the accepting core.
  */
 #ifndef NET_LISTENER_H

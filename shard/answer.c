@@ -21,7 +21,7 @@ enum kafka_error kafka_error_from_result(int64_t result)
     if (result == -ESTALE) {
         return KAFKA_UNKNOWN_TOPIC_OR_PARTITION;
     }
-    if (result == -ENOMEM || result == -ENOBUFS) {
+    if (result == -ENOMEM || result == -ENOBUFS || result == -EMFILE || result == -ENFILE) {
         return KAFKA_REQUEST_TIMED_OUT; /* the client tries again */
     }
     if (result < -4095) {

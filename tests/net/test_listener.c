@@ -3,8 +3,10 @@
 #include "tests/core/reactor_fixture.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <netinet/in.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -129,6 +131,50 @@ Test(listener, lets_nobody_in_beyond_the_limit_until_somebody_leaves)
     for (uint32_t i = 2; i <= CLIENTS; i++) {
         close(house->clients[i]);
     }
+    house_await_count(house, 0);
+    house_free(house);
+}
+
+/* Every descriptor is taken; those that were, for descriptors_give. */
+static uint32_t descriptors_take_all(int fds[256])
+{
+    struct rlimit limit = {200, 200};
+    uint32_t count = 0;
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    while (count < 256 && (fds[count] = dup(0)) >= 0) {
+        count++;
+    }
+    cr_assert_lt(count, 256);
+    return count;
+}
+
+Test(listener, closes_who_comes_when_there_is_no_descriptor_left)
+{
+    struct house *house = house_new();
+    int fds[256];
+    house_connect(house, 0);
+    house_await_count(house, 1);
+    for (uint32_t round = 0; round < 3; round++) {
+        house_connect(house, 1); /* not accepted yet */
+        uint32_t count = descriptors_take_all(fds);
+        ssize_t bytes = -1;
+        char byte;
+        for (uint32_t i = 0; i < 10000000 && bytes != 0; i++) {
+            house_turn(house, 1);
+            bytes = recv(house->clients[1], &byte, 1, MSG_DONTWAIT);
+            cr_assert(bytes == 0 || errno == EAGAIN);
+        }
+        cr_assert_eq(bytes, 0, "it is left hanging");
+        while (count > 0) {
+            close(fds[--count]);
+        }
+        close(house->clients[1]);
+    }
+    cr_assert_eq(house_count(house), 1);
+    house_connect(house, 1);
+    house_await_count(house, 2);
+    close(house->clients[0]);
+    close(house->clients[1]);
     house_await_count(house, 0);
     house_free(house);
 }
