@@ -31,6 +31,7 @@
 enum { EXIT_STOPPED = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 enum { CONFIG_BYTES_MAX = 1 << 20 };
 enum { CORE_MEMORY_BYTES_MIN = 64 << 20 };
+enum { CONNECTIONS_USUAL = 4096 /* fewer than this is worth a word */ };
 /* By default: a core keeps up with its disk on this, and what was touched once stays resident. */
 #define CORE_MEMORY_BYTES_DEFAULT (UINT64_C(2) << 30)
 
@@ -49,6 +50,7 @@ struct server_process {
     struct core *cores;
     struct reactor **reactors;
     uint32_t cores_count;
+    uint64_t core_memory_bytes;
     struct op signalled;
     bool serving;       /* reactor 0's, as the next one */
     bool told;          /* to stop */
@@ -173,23 +175,93 @@ static bool read_arguments(struct config *config, int count, char **arguments)
 
 /* -- reactors -------------------------------------------------------------------------------------------- */
 
+enum { MIB = 1 << 20 };
+
+/* What each core gets. False: it was said why that cannot be. */
+static bool share_memory(struct server_process *process, const struct machine *machine)
+{
+    uint32_t cores = process->cores_count;
+    uint64_t set = (uint64_t)config_int(&process->config, SETTING_MEMORY_BYTES_ID);
+    uint64_t memory = (set ? set : machine->memory_bytes / 2) / cores;
+    if (!set && memory > CORE_MEMORY_BYTES_DEFAULT) {
+        memory = CORE_MEMORY_BYTES_DEFAULT;
+    }
+    if (memory < CORE_MEMORY_BYTES_MIN) {
+        fprintf(stderr,
+                "odradek: %s %llu MiB for %u cores; each needs at least %d MiB. Set "
+                "odradek.memory.bytes to %llu or more, or use fewer cores (--cores).\n",
+                set ? "odradek.memory.bytes gives" : "half of this machine's memory is",
+                (unsigned long long)(set ? set : machine->memory_bytes / 2) / MIB, cores,
+                CORE_MEMORY_BYTES_MIN / MIB, (unsigned long long)cores * CORE_MEMORY_BYTES_MIN);
+        return false;
+    }
+    if (set > machine->memory_bytes) {
+        report(process->reports, REPORT_WARN, wall_ms(), "start",
+               "odradek.memory.bytes gives %llu MiB, and this machine or its cgroup has %llu MiB: "
+               "the kernel may kill the broker",
+               (unsigned long long)set / MIB, (unsigned long long)machine->memory_bytes / MIB);
+    }
+    process->core_memory_bytes = memory;
+    return true;
+}
+
+/* Frames are received into a reserve, which is a part of a core's memory. */
+static void tell_memory(struct server_process *process)
+{
+    const struct slabs *slabs = &process->reactors[0]->slabs;
+    uint32_t frame_bytes_max = server_frame_bytes_max(slabs);
+    uint64_t memory = process->core_memory_bytes;
+    if (frame_bytes_max >= process->options.frame_bytes_max) {
+        report(process->reports, REPORT_INFO, wall_ms(), "start", "%u cores with %llu MiB each",
+               process->cores_count, (unsigned long long)memory / MIB);
+        return;
+    }
+    uint64_t reserve = slabs->budgets[BUDGET_RESERVE].bytes_max;
+    uint64_t wanted = slab_bytes(process->options.frame_bytes_max);
+    report(process->reports, REPORT_WARN, wall_ms(), "start",
+           "%u cores with %llu MiB each take requests of up to %u bytes, not of "
+           "socket.request.max.bytes = %u: for those set odradek.memory.bytes to %lluM or more",
+           process->cores_count, (unsigned long long)memory / MIB, frame_bytes_max,
+           process->options.frame_bytes_max,
+           (unsigned long long)(wanted * (memory / MIB) / reserve + 1) * process->cores_count);
+}
+
+/* Files first. False: it was said that there are too few. */
+static bool share_descriptors(struct server_process *process)
+{
+    uint64_t count = machine_raise_descriptors();
+    struct broker_options *options = &process->options;
+    struct descriptors shares;
+    if (!machine_share_descriptors(count, process->cores_count, &shares)) {
+        fprintf(stderr,
+                "odradek: %llu file descriptors are allowed (ulimit -Hn, LimitNOFILE=); %u cores "
+                "need at least %llu, and one more for each connection\n",
+                (unsigned long long)count, process->cores_count,
+                (unsigned long long)machine_descriptors_min(process->cores_count));
+        return false;
+    }
+    options->segment_files_max = shares.files_per_core;
+    bool is_set = config_source(&process->config, SETTING_MAX_CONNECTIONS_ID) != CONFIG_DEFAULT;
+    if (options->connections_max > shares.connections) {
+        if (is_set || shares.connections < CONNECTIONS_USUAL) {
+            report(process->reports, REPORT_WARN, wall_ms(), "start",
+                   "%llu file descriptors are allowed (ulimit -Hn, LimitNOFILE=), which is enough "
+                   "for %u connections%s",
+                   (unsigned long long)count, shares.connections,
+                   is_set ? ", fewer than max.connections" : "; busy brokers have thousands");
+        }
+        options->connections_max = shares.connections;
+    }
+    return true;
+}
+
 static bool make_reactors(struct server_process *process)
 {
     struct machine machine;
     machine_detect(&machine, "");
     uint32_t asked = (uint32_t)config_int(&process->config, SETTING_CORES_ID);
     process->cores_count = asked ? asked : machine_reactors(&machine);
-    uint64_t memory = (uint64_t)config_int(&process->config, SETTING_MEMORY_BYTES_ID);
-    bool is_set = memory != 0;
-    memory = (is_set ? memory : machine.memory_bytes / 2) / process->cores_count;
-    if (!is_set && memory > CORE_MEMORY_BYTES_DEFAULT) {
-        memory = CORE_MEMORY_BYTES_DEFAULT;
-    }
-    if (memory < CORE_MEMORY_BYTES_MIN) {
-        fprintf(stderr,
-                "odradek: odradek.memory.bytes leaves %llu bytes for each of %u cores; at least "
-                "%d are needed. Give more, or use fewer cores (--cores).\n",
-                (unsigned long long)memory, process->cores_count, CORE_MEMORY_BYTES_MIN);
+    if (!share_descriptors(process) || !share_memory(process, &machine)) {
         return false;
     }
     process->cores = calloc(process->cores_count, sizeof *process->cores);
@@ -207,13 +279,14 @@ static bool make_reactors(struct server_process *process)
         struct uring_options options = {.pin_cpu = machine_pin(&machine, i, process->cores_count),
                                         .features = &process->features};
         if (getrandom(&seed, sizeof seed, 0) != sizeof seed ||
-            reactor_init(process->reactors[i], i, process->cores_count, process->reactors, memory,
-                         seed, process->reports) < 0 ||
+            reactor_init(process->reactors[i], i, process->cores_count, process->reactors,
+                         process->core_memory_bytes, seed, process->reports) < 0 ||
             uring_attach(process->reactors[i], &options, why, sizeof why) < 0) {
             fprintf(stderr, "odradek: cannot start: %s\n", why);
             return false;
         }
     }
+    tell_memory(process);
     return true;
 }
 
@@ -363,15 +436,6 @@ static int run(struct server_process *process)
     return process->exit_code;
 }
 
-/* Descriptors are for files, too: what connections may take is a part of them. */
-static void limit_connections(struct broker_options *options, uint64_t descriptors)
-{
-    uint64_t most = descriptors - descriptors / 4;
-    if (options->connections_max > most) {
-        options->connections_max = (uint32_t)most;
-    }
-}
-
 static int serve(int count, char **arguments)
 {
     static struct server_process process; /* large; of this thread alone until run() */
@@ -399,7 +463,6 @@ static int serve(int count, char **arguments)
                 unknown);
         return EXIT_USAGE;
     }
-    limit_connections(&process.options, machine_raise_descriptors());
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); /* a write past the limit is then an error as any other */
     process.reports =

@@ -8,6 +8,13 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+enum {
+    FILES_PER_CORE_MIN = 8,
+    FILES_PER_CORE_MAX = 256,
+    OTHERS_PER_CORE = 24, /* its ring, its journal, and what its jobs have open */
+    OTHERS = 32,          /* standard streams, listeners, the metadata log, recovery's lock */
+    CONNECTIONS_MIN = 16,
+};
 enum { PATH_BYTES = 1024, LINE_BYTES = 256, CPUS_LOOKED_AT = 4096 };
 
 static void detect_cpus(struct machine *machine)
@@ -78,6 +85,10 @@ static void apply_group(struct machine *machine, const char *root, const char *g
     if (read_line(path, line)) {
         apply_memory_max(machine, line);
     }
+    snprintf(path, sizeof(path), "%s/sys/fs/cgroup%s/memory.high", root, group);
+    if (read_line(path, line)) { /* beyond it the process is not killed, but hardly runs */
+        apply_memory_max(machine, line);
+    }
 }
 
 /* Version 2: "0::/our/group"; a limit counts on every level from there to the top. Version 1 has no
@@ -137,4 +148,30 @@ uint64_t machine_raise_descriptors(void)
         }
     }
     return limit.rlim_cur;
+}
+
+/* In use at once there may be twice as many of a core's files as it keeps open. */
+static uint64_t descriptors_of_files(uint32_t cores, uint32_t files_per_core)
+{
+    return (uint64_t)cores * (2 * files_per_core + OTHERS_PER_CORE) + OTHERS;
+}
+
+uint64_t machine_descriptors_min(uint32_t cores)
+{
+    return descriptors_of_files(cores, FILES_PER_CORE_MIN) + CONNECTIONS_MIN;
+}
+
+bool machine_share_descriptors(uint64_t count, uint32_t cores, struct descriptors *shares)
+{
+    if (count < machine_descriptors_min(cores)) {
+        return false;
+    }
+    uint64_t files = count / 8 / cores; /* which with their doubles is a quarter of all */
+    files = files < FILES_PER_CORE_MIN   ? FILES_PER_CORE_MIN
+            : files > FILES_PER_CORE_MAX ? FILES_PER_CORE_MAX
+                                         : files;
+    shares->files_per_core = (uint32_t)files;
+    uint64_t connections = count - descriptors_of_files(cores, shares->files_per_core);
+    shares->connections = connections < UINT32_MAX ? (uint32_t)connections : UINT32_MAX;
+    return true;
 }

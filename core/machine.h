@@ -33,4 +33,14 @@ int32_t machine_pin(const struct machine *machine, uint32_t index, uint32_t coun
 /* As many file descriptors as the hard limit allows; how many that is. */
 uint64_t machine_raise_descriptors(void);
 
+struct descriptors {
+    uint32_t files_per_core; /* of segments, open at once when nobody uses more of them */
+    uint32_t connections;
+};
+/* Sockets must not take what files need. False: there are too few for so many cores. */
+[[nodiscard]] bool machine_share_descriptors(uint64_t count, uint32_t cores,
+                                             struct descriptors *shares);
+/* The fewest with which that is true. */
+uint64_t machine_descriptors_min(uint32_t cores);
+
 #endif

@@ -175,14 +175,20 @@ void server_init(struct server *server, struct reactor *reactor,
     list_init(&server->unfinished);
     list_init(&server->hungry);
     list_init(&server->stalled);
-    uint64_t reserve_bytes = reactor->slabs.budgets[BUDGET_RESERVE].bytes_max;
-    uint32_t largest = SLAB_BYTES_MIN;
-    while (largest < SLAB_BYTES_MAX && (uint64_t)largest * 2 <= reserve_bytes) {
-        largest *= 2;
-    }
+    uint32_t largest = server_frame_bytes_max(&reactor->slabs);
     if (server->options.frame_bytes_max > largest) {
         server->options.frame_bytes_max = largest;
     }
+}
+
+uint32_t server_frame_bytes_max(const struct slabs *slabs)
+{
+    uint32_t largest = SLAB_BYTES_MIN;
+    while (largest < SLAB_BYTES_MAX &&
+           (uint64_t)largest * 2 <= slabs->budgets[BUDGET_RESERVE].bytes_max) {
+        largest *= 2;
+    }
+    return largest;
 }
 
 void server_stop(struct server *server, struct op *op, op_fn *then)

@@ -73,6 +73,9 @@ void server_init(struct server *server, struct reactor *reactor,
                  const struct server_options *options, void *owner,
                  void (*request)(struct connection *connection, struct frame frame));
 
+/* The largest frame for which the reserve has room: one core's memory decides. */
+uint32_t server_frame_bytes_max(const struct slabs *slabs);
+
 /* Takes over a socket that was accepted, here or on another core. */
 void server_adopt(struct server *server, int fd);
 

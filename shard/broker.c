@@ -291,6 +291,7 @@ static struct store_options store_options_of(struct broker *broker, uint32_t cor
                                   .journal_bytes = journal_bytes,
                                   .journal_file_bytes = (uint32_t)file_bytes,
                                   .fetch_read_bytes = READ_PIECE_BYTES,
+                                  .fds_max = broker->options.segment_files_max,
                                   .failed = core_failed,
                                   .context = &broker->cores[core]};
 }

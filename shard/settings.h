@@ -28,6 +28,7 @@ struct broker_options {
     struct listen_address listeners[LISTENERS_MAX];
     uint32_t listeners_count;
     uint32_t connections_max;
+    uint32_t segment_files_max; /* of a core, open at once; 0: the store's own choice */
     uint32_t frame_bytes_max;
     uint64_t idle_us;
     uint64_t journal_bytes;      /* of the directory, shared by all cores */

@@ -76,6 +76,9 @@ Test(machine, has_what_the_narrowest_group_above_it_allows)
     machine_detect(&machine, root);
     cr_assert_eq(machine.quota_cpus, 2, "one and a half, rounded up");
     cr_assert_eq(machine.memory_bytes, 128 << 20);
+    write_file("/sys/fs/cgroup/outer/memory.high", "67108864\n");
+    machine_detect(&machine, root);
+    cr_assert_eq(machine.memory_bytes, 64 << 20);
 }
 
 Test(machine, sees_its_containers_group_at_the_top)
@@ -115,4 +118,25 @@ Test(machine, raises_its_descriptors_to_the_hard_limit)
     cr_assert_eq(machine_raise_descriptors(), 128);
     cr_assert_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
     cr_assert_eq(limit.rlim_cur, 128);
+}
+
+Test(machine, leaves_descriptors_to_files_before_connections_get_theirs)
+{
+    struct descriptors shares;
+    for (uint32_t cores = 1; cores <= MACHINE_CPUS_MAX; cores++) {
+        uint64_t least = machine_descriptors_min(cores);
+        cr_assert_not(machine_share_descriptors(least - 1, cores, &shares));
+        for (uint64_t count = least; count < 1 << 20; count += 1 + count / 10) {
+            cr_assert(machine_share_descriptors(count, cores, &shares));
+            cr_assert_geq(shares.files_per_core, 8);
+            cr_assert_leq(shares.files_per_core, 256);
+            cr_assert_gt(shares.connections, 0);
+            cr_assert_leq(shares.connections + 2ull * cores * shares.files_per_core, count);
+        }
+    }
+    cr_assert(machine_share_descriptors(1024, 2, &shares)); /* what many shells allow */
+    cr_assert_eq(shares.files_per_core, 64);
+    cr_assert_eq(shares.connections, 1024 - 2 * (2 * 64 + 24) - 32);
+    cr_assert(machine_share_descriptors(UINT64_MAX, 1, &shares));
+    cr_assert_eq(shares.connections, UINT32_MAX);
 }
