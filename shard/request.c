@@ -102,6 +102,11 @@ static void request_write_header(struct request *request)
 
 /* -- its life ------------------------------------------------------------------------------------- */
 
+static size_t arena_bytes_max(const struct slabs *slabs)
+{
+    return slabs->budgets[BUDGET_SCRATCH].bytes_max / 2;
+}
+
 static void request_init(struct request *request, struct connection *connection, struct frame frame)
 {
     struct shard *shard = connection->server->owner;
@@ -114,9 +119,8 @@ static void request_init(struct request *request, struct connection *connection,
     memory_init_slabs(&request->replies, slabs, BUDGET_REPLIES);
     size_t arena_bytes = (size_t)frame.bytes * ARENA_BYTES_PER_FRAME_BYTE;
     arena_bytes = arena_bytes < ARENA_BYTES_MIN ? ARENA_BYTES_MIN : arena_bytes;
-    size_t arena_bytes_max = slabs->budgets[BUDGET_SCRATCH].bytes_max / 2;
-    arena_init(&request->arena, &request->scratch,
-               arena_bytes < arena_bytes_max ? arena_bytes : arena_bytes_max);
+    size_t most = arena_bytes_max(slabs);
+    arena_init(&request->arena, &request->scratch, arena_bytes < most ? arena_bytes : most);
     writer_init(&request->reply.head, &request->replies,
                 slabs->budgets[BUDGET_REPLIES].bytes_max / 2);
     request->reply.done = request_done;
@@ -144,6 +148,11 @@ void request_start(struct connection *connection, struct frame frame)
         reply_await_turn(&request->reply, &request->op, request_handle)) {
         request_handle(&request->op);
     }
+}
+
+void request_may_take_more(struct request *request)
+{
+    request->arena.bytes_max = arena_bytes_max(slabs_of(request));
 }
 
 static void request_handle(struct op *op)

@@ -83,6 +83,10 @@ void request_decode(struct request *request, codec_decode_fn *decode, void *mess
 void request_encode(struct request *request, codec_encode_fn *encode, const void *message,
                     request_fn *then);
 
+/* The answer's size depends on what there is, not on who asks: its rows may take as much memory as the
+ * largest requests. */
+void request_may_take_more(struct request *request);
+
 /* The response's header is in reply.head already; the body was encoded behind it. */
 void request_reply(struct request *request);
 void request_skip(struct request *request);

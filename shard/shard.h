@@ -12,6 +12,7 @@
 #include "shard/image.h"
 
 struct control;
+struct metadata_answer;
 struct produce;
 struct partitions; /* shard/partition.h: those that this core owns */
 struct sessions;   /* shard/session.h: fetch sessions whose home is here */
@@ -54,7 +55,9 @@ struct shard {
     uint32_t auto_creations;   /* topics being created for Metadata requests */
     struct produce *checking;  /* the one large Produce whose batches are being checked ... */
     struct op_queue checks;    /* ... and those behind it: produce->step */
-    struct producer_ids {      /* a block from control, given out by InitProducerId */
+    struct metadata_answer *describing; /* the one long Metadata answer that is being made ... */
+    struct op_queue descriptions;       /* ... and those behind it: answer->step */
+    struct producer_ids {               /* a block from control, given out by InitProducerId */
         int64_t next, end;
         struct op_queue waiting; /* requests, while a block is on its way */
     } producer_ids;

@@ -23,6 +23,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -144,6 +145,7 @@ static inline void client_open(struct client *client, struct rig *rig)
     client->fd = socket(AF_INET, SOCK_STREAM, 0);
     cr_assert_eq(connect(client->fd, (struct sockaddr *)&address, sizeof address), 0);
     cr_assert_eq(fcntl(client->fd, F_SETFL, O_NONBLOCK), 0);
+    cr_assert_eq(setsockopt(client->fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int)), 0);
     for (uint32_t i = 0; i < 50; i++) { /* it is accepted, and handed over */
         rig_turn(rig);
     }
