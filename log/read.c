@@ -49,13 +49,27 @@ static uint8_t *buffer_take(struct store *store, uint32_t bytes, bool may_wait, 
     return NULL;
 }
 
+/* One that waits for a buffer may try. */
+static void buffer_offer(struct store *store)
+{
+    struct op *op = op_queue_pop(&store->read_waits);
+    if (op) {
+        reactor_ready(store->reactor, op, op->then);
+    }
+}
+
 static void buffer_give(struct store *store, uint8_t *buffer, uint32_t bytes)
 {
     slab_give(&store->reactor->slabs, BUDGET_READS, buffer, bytes);
     store->reads_out--;
-    struct op *op = op_queue_pop(&store->read_waits);
-    if (op) {
-        reactor_ready(store->reactor, op, op->then);
+    buffer_offer(store);
+}
+
+/* Whoever was offered one may have ended without: while none is out, nobody else would offer. */
+static void buffer_pass_on(struct store *store)
+{
+    if (store->reads_out == 0) {
+        buffer_offer(store);
     }
 }
 
@@ -247,11 +261,13 @@ static void locate_end(struct log_locate *locate, int64_t result)
 static void locate_go_on(struct op *op)
 {
     struct log_locate *locate = container_of(op, struct log_locate, io.op);
+    struct store *store = locate->log->store;
     if (op->result < 0) {
         locate_end(locate, op->result);
     } else if (locate_step(locate)) {
         locate_end(locate, locate->op.result);
     }
+    buffer_pass_on(store);
 }
 
 static void locate_held(struct op *op)
@@ -363,11 +379,13 @@ static void pin_end(struct log_pin *pin, int64_t result)
 static void pin_go_on(struct op *op)
 {
     struct log_pin *pin = container_of(op, struct log_pin, io.op);
+    struct store *store = pin->log->store;
     if (op->result < 0) {
         pin_end(pin, op->result);
     } else if (pin_step(pin)) {
         pin_end(pin, pin->op.result);
     }
+    buffer_pass_on(store);
 }
 
 static void pin_held(struct op *op)

@@ -297,6 +297,49 @@ Test(store, keeps_what_a_dropped_log_has_in_the_journal_until_it_is_gone)
     place_deinit(&place);
 }
 
+/* The memory is offered to the log that goes, and that has no use for it any more. */
+Test(store, offers_memory_for_reads_to_the_next_when_a_waiting_log_is_dropped)
+{
+    static struct place place;
+    static struct known known[3];
+    static const char *const names[] = {"one", "goes", "three"};
+    struct known_read reads[3];
+    place_init(&place);
+    place.reactor->slabs.budgets[BUDGET_TAIL].bytes_max = 6 << 20; /* so that reads are from disk */
+    cr_assert_eq(place_open(&place, NULL, 0), 0);
+    for (int i = 0; i < 3; i++) {
+        known_init(&known[i], &place, names[i], &known_settings);
+    }
+    append_under_load(&place, known, 3, 500, 20, 20000);
+    for (int i = 0; i < 3; i++) {
+        known_locate(&known[i], &reads[i], 0, 8192);
+    }
+    struct budget *budget = &place.reactor->slabs.budgets[BUDGET_READS];
+    cr_assert_gt(known_pin(&known[0], &reads[0], 8192), 0);
+    uint64_t bytes_max = budget->bytes_max;
+    budget->bytes_max = budget->bytes;
+    for (int i = 1; i < 3; i++) {
+        reads[i].pin = reads[0].pin;
+        cr_assert_not(log_pin(known[i].log, &reads[i].pin, known_pinned));
+        place_let_pass(&place, 10000); /* its file is open, and it waits */
+    }
+    log_drop(known[1].log, &place.op, place_op_done);
+    log_unpin(&reads[0].pin);
+    place_until(&place, &reads[2].done);
+    cr_assert_gt(reads[2].pin.op.result, 0);
+    cr_assert(reads[1].done);
+    cr_assert_eq(reads[1].pin.op.result, -ESTALE);
+    log_unpin(&reads[2].pin);
+    budget->bytes_max = bytes_max;
+    place_wait(&place);
+    static struct clean_stop_log stops[8];
+    cr_assert_eq(place_close(&place, stops), 2);
+    for (int i = 0; i < 3; i++) {
+        known_deinit(&known[i]);
+    }
+    place_deinit(&place);
+}
+
 /* What a file in its way keeps from being removed; the number of directories it left. */
 static int retired_count(const struct place *place, const char *topic)
 {
