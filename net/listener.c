@@ -29,8 +29,12 @@ int listener_open(struct listener *listener, struct reactor *reactor,
     for (uint32_t i = 0; i < LISTENER_HANDOVERS; i++) {
         op_queue_push(&listener->handovers_idle, &listener->handovers[i].op);
     }
-    listener_accept(listener);
     return 0;
+}
+
+void listener_start(struct listener *listener)
+{
+    listener_accept(listener);
 }
 
 /* -- pausing -------------------------------------------------------------------------------------- */

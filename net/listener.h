@@ -40,10 +40,15 @@ struct listener {
     struct op_queue handovers_idle;
 };
 
-/* address: port 0 becomes the one that was given. 0 or -errno. */
+/* The address is taken: who comes waits in the backlog until listener_start.
+ *   address   port 0 becomes the one that was given
+ *   0 or -errno */
 [[nodiscard]] int listener_open(struct listener *listener, struct reactor *reactor,
                                 struct listen_address *address, struct server **servers,
                                 uint32_t servers_count, uint32_t connections_max);
+/* Accept, from here on: the servers are ready. */
+void listener_start(struct listener *listener);
+/* Started or not. */
 void listener_close(struct listener *listener, struct op *op, op_fn *then);
 
 #endif

@@ -22,7 +22,8 @@ enum {
 };
 
 /*
- * The start, downwards:
+ * The start, downwards. The addresses are taken first: a start that another broker stands in the
+ * way of leaves the directory as it is.
  */
 static void start_recovered(struct op *op);  /* the segments hold all that was acknowledged */
 static void start_controlled(struct op *op); /* all cores have the image */
@@ -35,6 +36,7 @@ static void start_finished(struct op *op);    /* the old journals are void */
 static void core_adopt(struct op *op);        /* each core: its logs become partitions */
 static void core_log_dropped(struct op *op);  /* one that no topic has any more */
 static void start_adopted(struct op *op);     /* serve */
+static void start_failed(struct op *op);      /* any of these has: give the addresses back */
 /*
  * The stop, downwards:
  */
@@ -179,11 +181,66 @@ static void core_told_offline(struct op *op)
 
 /* -- start ------------------------------------------------------------------------------------------- */
 
+static void start_fail(struct broker *broker, int64_t error, const char *what)
+{
+    if (!broker->problem[0]) {
+        snprintf(broker->problem, sizeof broker->problem, "%s: %s", what, strerror((int)-error));
+    }
+    broker->error = error;
+    reactor_ready(broker_reactor(broker), &broker->step, start_failed);
+}
+
+static void start_failed(struct op *op)
+{
+    struct broker *broker = container_of(op, struct broker, step);
+    if (broker->listeners_open > 0) {
+        listener_close(&broker->listeners[--broker->listeners_open], op, start_failed);
+        return;
+    }
+    broker_done(broker, broker->error);
+}
+
+static int open_listeners(struct broker *broker)
+{
+    struct broker_options *options = &broker->options;
+    for (uint32_t i = 0; i < broker->count; i++) {
+        struct shard *shard = &broker->shards[i];
+        struct server_options server = {.frame_bytes_max = options->frame_bytes_max,
+                                        .idle_us = options->idle_us,
+                                        .progress_us = FRAME_PROGRESS_US,
+                                        .stalled_us = REPLY_STALLED_US};
+        server_init(&shard->server, shard->reactor, &server, shard, request_start);
+        broker->servers[i] = &shard->server;
+    }
+    for (uint32_t i = 0; i < options->listeners_count; i++) {
+        int error =
+            listener_open(&broker->listeners[i], broker_reactor(broker), &options->listeners[i],
+                          broker->servers, broker->count, options->connections_max);
+        if (error < 0) {
+            snprintf(broker->problem, sizeof broker->problem,
+                     "cannot listen on %s:%u: %s. Another broker may be running there; choose "
+                     "another address with `listeners`.",
+                     options->listeners[i].host, options->listeners[i].port, strerror(-error));
+            return error;
+        }
+        broker->listeners_open++;
+    }
+    if (options->settings.advertised_port == 0) {
+        options->settings.advertised_port = options->listeners[0].port;
+    }
+    return 0;
+}
+
 void broker_start(struct broker *broker, struct op *op, op_fn *then)
 {
     struct broker_settings *settings = &broker->options.settings;
     broker->waiting = op;
     broker->waiting_then = then;
+    int error = open_listeners(broker);
+    if (error < 0) {
+        start_fail(broker, error, "listening");
+        return;
+    }
     broker->recovery.options = (struct recovery_options){
         .directory = broker->options.directory,
         .node_id = settings->node_id,
@@ -195,23 +252,14 @@ void broker_start(struct broker *broker, struct op *op, op_fn *then)
     recovery_begin(&broker->recovery, broker_reactor(broker), start_recovered);
 }
 
-static void start_fail(struct broker *broker, int64_t error, const char *what)
-{
-    if (!broker->problem[0]) {
-        snprintf(broker->problem, sizeof broker->problem, "%s: %s", what, strerror((int)-error));
-    }
-    broker_done(broker, error);
-}
-
 static void start_recovered(struct op *op)
 {
     struct recovery *recovery = container_of(op, struct recovery, job.op);
     struct broker *broker = container_of(recovery, struct broker, recovery);
     struct broker_settings *settings = &broker->options.settings;
     if (op->result < 0) {
-        snprintf(broker->problem, sizeof broker->problem, "%s",
-                 recovery->problem[0] ? recovery->problem : strerror((int)-op->result));
-        broker_done(broker, op->result);
+        snprintf(broker->problem, sizeof broker->problem, "%s", recovery->problem);
+        start_fail(broker, op->result, "recovery");
         return;
     }
     struct reactor *reactor = broker_reactor(broker);
@@ -292,6 +340,7 @@ static struct store_options store_options_of(struct broker *broker, uint32_t cor
                                   .journal_file_bytes = (uint32_t)file_bytes,
                                   .fetch_read_bytes = READ_PIECE_BYTES,
                                   .fds_max = broker->options.segment_files_max,
+                                  .was_clean = broker->recovery.was_clean,
                                   .failed = core_failed,
                                   .context = &broker->cores[core]};
 }
@@ -375,37 +424,6 @@ static void start_opened(struct op *op)
     recovery_finish(&broker->recovery, broker_reactor(broker), start_finished);
 }
 
-static int open_listeners(struct broker *broker)
-{
-    struct broker_options *options = &broker->options;
-    for (uint32_t i = 0; i < broker->count; i++) {
-        struct shard *shard = &broker->shards[i];
-        struct server_options server = {.frame_bytes_max = options->frame_bytes_max,
-                                        .idle_us = options->idle_us,
-                                        .progress_us = FRAME_PROGRESS_US,
-                                        .stalled_us = REPLY_STALLED_US};
-        server_init(&shard->server, shard->reactor, &server, shard, request_start);
-        broker->servers[i] = &shard->server;
-    }
-    for (uint32_t i = 0; i < options->listeners_count; i++) {
-        int error =
-            listener_open(&broker->listeners[i], broker_reactor(broker), &options->listeners[i],
-                          broker->servers, broker->count, options->connections_max);
-        if (error < 0) {
-            snprintf(broker->problem, sizeof broker->problem,
-                     "cannot listen on %s:%u: %s. Another broker may be running there; choose "
-                     "another address with `listeners`.",
-                     options->listeners[i].host, options->listeners[i].port, strerror(-error));
-            return error;
-        }
-        broker->listeners_open++;
-    }
-    if (options->settings.advertised_port == 0) {
-        options->settings.advertised_port = options->listeners[0].port;
-    }
-    return 0;
-}
-
 static void start_finished(struct op *op)
 {
     struct recovery *recovery = container_of(op, struct recovery, job.op);
@@ -424,7 +442,10 @@ static void start_adopted(struct op *op)
         start_fail(broker, op->result, "taking over the logs");
         return;
     }
-    broker_done(broker, open_listeners(broker));
+    for (uint32_t i = 0; i < broker->listeners_open; i++) {
+        listener_start(&broker->listeners[i]);
+    }
+    broker_done(broker, 0);
 }
 
 /* -- stop ---------------------------------------------------------------------------------------------- */

@@ -52,6 +52,7 @@ static struct house *house_new(void)
     cr_assert_eq(listener_open(&house->listener, &house->fixture.reactors[0], &house->address,
                                house->both, 2, CLIENTS),
                  0);
+    listener_start(&house->listener);
     return house;
 }
 
