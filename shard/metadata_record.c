@@ -129,16 +129,13 @@ void metadata_batches_end(struct metadata_batches *batches)
     batches_seal(batches, 0);
 }
 
-/* All pieces of a finished writer, one after the other. */
+/* What was written, of so many bytes; NULL: not all fitted, or no memory. The writer is done with. */
 static uint8_t *writer_copy(struct writer *writer, size_t *bytes)
 {
     *bytes = writer_position(writer);
     uint8_t *copy = writer_finish(writer) ? malloc(*bytes ? *bytes : 1) : NULL;
-    size_t at = 0;
-    for (const struct writer_piece *piece = writer->first; copy && piece; piece = piece->next) {
-        assert(piece->hole_bytes == 0);
-        memcpy(copy + at, piece->data, piece->bytes);
-        at += piece->bytes;
+    if (copy) {
+        writer_join(writer, copy);
     }
     writer_give_all(writer);
     return copy;

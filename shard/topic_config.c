@@ -117,7 +117,7 @@ static bool number_check(enum topic_config_id id, const char *value, char *why, 
     }
     const char *dots = strstr(rows[id].allowed, "..");
     assert(dots);
-    if (number < strtod(rows[id].allowed, NULL)) {
+    if (!(number >= strtod(rows[id].allowed, NULL))) { /* nor is "nan" */
         return refuse(why, why_bytes, value, name, "the range is ", rows[id].allowed);
     }
     if (dots[2] && number > strtod(dots + 2, NULL)) {
@@ -131,7 +131,12 @@ bool topic_config_check(enum topic_config_id id, struct view value, char *why, s
     if (value.bytes < 0 || value.bytes > VALUE_BYTES_MAX) {
         snprintf(why, why_bytes, "The value for configuration %s must have at most %d bytes",
                  rows[id].name, VALUE_BYTES_MAX);
-        return view_is_null(value) ? false : value.bytes <= VALUE_BYTES_MAX;
+        return false;
+    }
+    if (memchr(value.data, '\0', (size_t)value.bytes)) {
+        snprintf(why, why_bytes, "The value for configuration %s has a zero byte in it",
+                 rows[id].name);
+        return false;
     }
     char *text = malloc((size_t)value.bytes + 1);
     if (!text) {

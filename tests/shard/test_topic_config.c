@@ -38,6 +38,16 @@ Test(topic_config, allows_what_kafka_allows)
     cr_assert(!allows("preallocate", "yes"));
     cr_assert(allows("min.cleanable.dirty.ratio", "0.25"));
     cr_assert(!allows("min.cleanable.dirty.ratio", "1.5"));
+    cr_assert(!allows("min.cleanable.dirty.ratio", "nan"));
+}
+
+Test(topic_config, refuses_a_value_with_a_zero_byte)
+{
+    char why[256];
+    enum topic_config_id id = topic_config_find(view_of_text("retention.ms"));
+    cr_assert(!topic_config_check(id, view_of("5\0x", 3), why, sizeof why));
+    cr_assert_str_eq(why, "The value for configuration retention.ms has a zero byte in it");
+    cr_assert(!topic_config_check(id, VIEW_NULL, why, sizeof why));
 }
 
 Test(topic_config, every_default_is_allowed)
