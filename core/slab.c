@@ -20,7 +20,9 @@
 
 enum {
     OPEN_STEP_BYTES = 2 << 20,  /* one mprotect for so much: a huge page, should it become one */
-    COLD_BYTES_MIN = 1 << 20,   /* below, giving memory back costs more than it frees */
+    COLD_BYTES_MIN = 1 << 20,   /* below, giving memory back costs more than it frees, ... */
+    TRIM_BYTES_MIN = 16 << 10,  /* ... unless others need it: a page of the piece stays behind */
+    TRIM_BYTES_MAX = 1 << 20,   /* given back in one go: less than 100 us */
     WARM_BYTES_MAX = 128 << 20, /* of one class: what a burst may need again at once */
     PAGE_BYTES = 4096,
 };
@@ -52,7 +54,7 @@ int slabs_init(struct slabs *slabs, uint64_t memory_bytes)
 #include "core/budget.def"
 #undef BUDGET
     };
-    *slabs = (struct slabs){0};
+    *slabs = (struct slabs){.bytes_max = memory_bytes};
     for (uint32_t term = 0; term < BUDGET_TERMS; term++) {
         slabs->budgets[term].bytes_max = memory_bytes / 1000 * shares[term];
     }
@@ -101,6 +103,79 @@ static void list_push(void **list, void *piece)
     *list = piece;
 }
 
+/* -- memory that lies idle ---------------------------------------------------------------------- */
+
+static uint64_t idle_behind(const struct slab_class *class)
+{
+    return class->idle_end > class->used_bytes ? class->idle_end - class->used_bytes : 0;
+}
+
+/* One warm piece becomes cold. How many bytes went back. */
+static uint64_t class_cool(struct slab_class *class, size_t bytes)
+{
+    void *piece = list_pop(&class->warm);
+    class->warm_count--;
+    (void)madvise((uint8_t *)piece + PAGE_BYTES, bytes - PAGE_BYTES, MADV_DONTNEED);
+    list_push(&class->cold, piece);
+    ASAN_POISON_MEMORY_REGION(piece, bytes);
+    return bytes - PAGE_BYTES;
+}
+
+static bool class_can_shrink(const struct slab_class *class)
+{
+    return (class->out_count == 0 && class->used_bytes > 0) || class->idle_end > class->used_bytes;
+}
+
+/* A class of which all pieces are idle begins anew. What it had touched goes back from the end. */
+static uint64_t class_shrink(struct slab_class *class)
+{
+    if (class->out_count == 0 && class->used_bytes > 0) {
+        class->idle_end = class->used_bytes > class->idle_end ? class->used_bytes : class->idle_end;
+        class->used_bytes = 0;
+        class->warm = NULL;
+        class->warm_count = 0;
+    }
+    uint64_t end = class->idle_end;
+    uint64_t from = round_up(class->used_bytes, PAGE_BYTES);
+    if (end <= from) {
+        class->idle_end = class->used_bytes; /* of a page that is in use */
+        return end - class->used_bytes;
+    }
+    if (end - from > TRIM_BYTES_MIN) {
+        from = (end - TRIM_BYTES_MIN) / PAGE_BYTES * PAGE_BYTES;
+    }
+    (void)madvise(class->region + from, end - from, MADV_DONTNEED);
+    class->idle_end = from;
+    return end - from;
+}
+
+static bool is_over(const struct slabs *slabs, size_t wanted)
+{
+    return slabs->out_bytes + slabs->idle_bytes + wanted > slabs->bytes_max;
+}
+
+/* A step, of so many bytes, towards having no more touched than the budget, with `wanted` bytes
+ * more: as large as what is taken or given, so that it keeps up with most. */
+static void slabs_trim(struct slabs *slabs, size_t wanted, size_t bytes)
+{
+    size_t limit = bytes < TRIM_BYTES_MAX ? bytes : TRIM_BYTES_MAX;
+    uint64_t trimmed = 0;
+    for (uint32_t i = 0; i < SLAB_CLASSES; i++) {
+        struct slab_class *class = &slabs->classes[i];
+        bool is_small = class_bytes(i) < TRIM_BYTES_MIN;
+        while (is_small ? class_can_shrink(class) : class->warm != NULL) {
+            if (trimmed >= limit || !is_over(slabs, wanted)) {
+                return;
+            }
+            uint64_t back = is_small ? class_shrink(class) : class_cool(class, class_bytes(i));
+            slabs->idle_bytes -= back;
+            trimmed += back;
+        }
+    }
+}
+
+/* -- pieces ------------------------------------------------------------------------------------- */
+
 /* A piece that was never taken before, or NULL if the kernel refuses to open its pages. */
 static void *class_extend(struct slab_class *class, size_t bytes)
 {
@@ -130,19 +205,28 @@ void *slab_take(struct slabs *slabs, enum budget_term term, size_t bytes)
         return NULL;
     }
 
+    if (!class->warm && is_over(slabs, bytes)) {
+        slabs_trim(slabs, bytes, bytes);
+    }
     void *piece;
+    uint64_t idle_before = idle_behind(class);
     if (class->warm) {
         piece = list_pop(&class->warm);
         class->warm_count--;
+        slabs->idle_bytes -= bytes;
     } else if (class->cold) {
         piece = list_pop(&class->cold);
+        slabs->idle_bytes -= PAGE_BYTES;
     } else {
         piece = class_extend(class, bytes);
         if (!piece) {
             return NULL;
         }
+        slabs->idle_bytes -= idle_before - idle_behind(class);
     }
     ASAN_UNPOISON_MEMORY_REGION(piece, bytes);
+    class->out_count++;
+    slabs->out_bytes += bytes;
     budget->bytes += bytes;
     if (budget->bytes > budget->bytes_peak) {
         budget->bytes_peak = budget->bytes;
@@ -163,16 +247,23 @@ void slab_give(struct slabs *slabs, enum budget_term term, void *piece, size_t b
     assert(position < class->used_bytes && position % bytes == 0); /* ours, and of this size */
     assert(budget->bytes >= bytes);
     budget->bytes -= bytes;
+    slabs->out_bytes -= bytes;
+    class->out_count--;
 
     bool cold = bytes >= COLD_BYTES_MIN && (class->warm_count + 1) * bytes > WARM_BYTES_MAX;
     if (cold) { /* but for the page that holds the link */
         (void)madvise((uint8_t *)piece + PAGE_BYTES, bytes - PAGE_BYTES, MADV_DONTNEED);
         list_push(&class->cold, piece);
+        slabs->idle_bytes += PAGE_BYTES;
     } else {
         list_push(&class->warm, piece);
         class->warm_count++;
+        slabs->idle_bytes += bytes;
     }
     ASAN_POISON_MEMORY_REGION(piece, bytes);
+    if (is_over(slabs, 0)) {
+        slabs_trim(slabs, 0, bytes);
+    }
 }
 
 size_t slab_bytes(size_t bytes)

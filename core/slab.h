@@ -7,8 +7,12 @@
  * One region for each class (powers of two), each as large as the whole budget: so no mixture of
  * sizes can run dry before the budget does. Addresses are reserved at start, opened in steps, and
  * memory is touched on use. Pieces are reused last in, first out (still warm); idle ones of 1 MiB
- * and more, beyond a few warm ones, go back to the kernel. Each piece is charged to a term of
+ * and more, beyond 128 MiB of a class, go back to the kernel. Each piece is charged to a term of
  * core/budget.def. Pieces of 4 KiB and more are aligned to 4096.
+ *
+ * What idle pieces of one class keep touched serves no other. So when what is out and what is idle
+ * come to more than the budget, idle memory goes back, a little with each take and give: pieces of
+ * 16 KiB and more one by one, smaller ones when all of their class are idle.
  * Lives on one reactor: a piece may be read elsewhere, but it is given back here.
  */
 #ifndef CORE_SLAB_H
@@ -38,13 +42,18 @@ struct slab_class { /* slab.c only */
     uint64_t region_bytes;
     uint64_t open_bytes; /* of region: may be touched */
     uint64_t used_bytes; /* of open: has been taken at least once */
-    void *warm;          /* idle pieces, linked through their first word */
-    void *cold;          /* the same, but their memory went back to the kernel */
+    uint64_t idle_end; /* of open: what lies between used_bytes and this is touched all the same */
+    void *warm;        /* idle pieces, linked through their first word */
+    void *cold;        /* the same, but their memory went back to the kernel, but for a page */
     uint32_t warm_count;
+    uint32_t out_count;
 };
 
 struct slabs {
     struct budget budgets[BUDGET_TERMS];
+    uint64_t bytes_max;  /* of all terms */
+    uint64_t out_bytes;  /* in use, by all terms */
+    uint64_t idle_bytes; /* not in use, but maybe touched */
 
     /* slab.c only */
     uint8_t *range;
