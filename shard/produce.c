@@ -13,9 +13,12 @@ enum {
     MEMORY_WAIT_US_MAX = 1000 * 1000,
     REBUILD_SLACK_BYTES = 4096,
     ADMISSIONS_PER_STEP_MAX = 64,
+    TOPICS_PER_STEP_MAX = 4096, /* each only counted */
+    ROWS_PER_STEP_MAX = 512,
 };
 
 static void produce_decoded(struct request *request);
+static void count_step(struct op *op);
 static void parts_step(struct op *op);
 static void parts_may_have_memory(struct op *op);
 static void shares_leave(struct op *op);
@@ -26,6 +29,8 @@ static void shares_step(struct shard *shard);
 static void shares_step_again(struct op *op);
 static void part_appended(struct op *op);
 static void share_returned(struct op *op);
+static void produce_appended(struct produce *produce);
+static void rows_step(struct op *op);
 static void produce_reply(struct produce *produce);
 
 static struct slabs *slabs_of(const struct produce *produce)
@@ -39,25 +44,19 @@ static void produce_release(struct request *request)
 {
     struct produce *produce = request->state;
     slab_give(slabs_of(produce), BUDGET_SCRATCH, produce->memory, produce->memory_bytes);
-    for (uint32_t i = 0; i < produce->parts_count; i++) {
-        struct produce_part *part = &produce->parts[i];
-        slab_give(slabs_of(produce), BUDGET_SCRATCH, part->rebuilt, part->rebuilt_bytes);
-    }
 }
 
-static bool produce_init(struct produce *produce, struct request *request)
+static bool produce_init(struct produce *produce)
 {
-    for (int32_t i = 0; i < produce->asked.topic_data_count; i++) {
-        produce->parts_count += (uint32_t)produce->asked.topic_data[i].partition_data_count;
-    }
+    struct request *request = produce->request;
     uint32_t cores = request->shard->count;
     produce->parts = arena_take(&request->arena, produce->parts_count * sizeof *produce->parts);
     produce->shares = arena_take(&request->arena, cores * sizeof(struct produce_share *));
     if (!produce->parts || !produce->shares) {
         return false;
     }
-    memset(produce->parts, 0, produce->parts_count * sizeof *produce->parts);
     memset(produce->shares, 0, cores * sizeof(struct produce_share *));
+    produce->at_topic = 0;
     request->release = produce_release;
     return true;
 }
@@ -78,11 +77,27 @@ void produce_start(struct request *request)
 static void produce_decoded(struct request *request)
 {
     struct produce *produce = request->state;
-    if (!produce_init(produce, request)) {
-        request_close(request, "memory");
-        return;
+    count_step(&produce->step);
+}
+
+/* How many parts there are. */
+static void count_step(struct op *op)
+{
+    struct produce *produce = container_of(op, struct produce, step);
+    struct request *request = produce->request;
+    for (uint32_t n = 0; produce->at_topic < produce->asked.topic_data_count; n++) {
+        if (n == TOPICS_PER_STEP_MAX) {
+            reactor_ready(request->shard->reactor, op, count_step);
+            return;
+        }
+        const struct produce_request_topic *topic = &produce->asked.topic_data[produce->at_topic++];
+        produce->parts_count += (uint32_t)topic->partition_data_count;
     }
-    parts_step(&produce->step);
+    if (produce_init(produce)) {
+        parts_step(op);
+    } else {
+        request_close(request, "memory");
+    }
 }
 
 /* -- home: checking batches ------------------------------------------------------------------------ */
@@ -151,8 +166,7 @@ static void part_new(struct produce *produce, struct produce_part *part)
     const struct produce_request_partition *asked =
         &produce->asked.topic_data[produce->at_topic].partition_data[produce->at_partition];
     produce->state = PART_CHECKED;
-    part->index = asked->index;
-    part->log_append_time_ms = -1;
+    *part = (struct produce_part){.index = asked->index, .log_append_time_ms = -1};
     int16_t acks = produce->asked.acks;
     if (acks < -1 || acks > 1) {
         part_refuse(part, KAFKA_INVALID_REQUIRED_ACKS, NULL);
@@ -378,14 +392,16 @@ static void part_ended(struct produce *produce)
     produce->state = PART_NEW;
 }
 
-/* Past topics without partitions, to the part at hand. */
-static void produce_find_part(struct produce *produce)
+/* False: this was a topic's end; the next one may have no partitions. */
+static bool produce_find_part(struct produce *produce)
 {
-    while (produce->at_partition ==
-           produce->asked.topic_data[produce->at_topic].partition_data_count) {
-        produce->at_topic++;
-        produce->at_partition = 0;
+    const struct produce_request_topic *topic = &produce->asked.topic_data[produce->at_topic];
+    if (produce->at_partition < topic->partition_data_count) {
+        return true;
     }
+    produce->at_topic++;
+    produce->at_partition = 0;
+    return false;
 }
 
 /*
@@ -426,7 +442,9 @@ static void parts_step(struct op *op)
             parts_yield(produce);
             return;
         }
-        produce_find_part(produce);
+        if (!produce_find_part(produce)) {
+            continue;
+        }
         enum part_progress progress;
         do {
             enum part_state was = produce->state;
@@ -489,7 +507,7 @@ static void shares_leave(struct op *op)
         connection_next(connection);
     }
     if (--produce->shares_out == 0) {
-        produce_reply(produce);
+        produce_appended(produce);
     }
 }
 
@@ -603,11 +621,44 @@ static void share_returned(struct op *op)
     line->bytes_out -= share->bytes;
     line_admit(home, line);
     if (--produce->shares_out == 0) {
-        produce_reply(produce);
+        produce_appended(produce);
     }
 }
 
-static void part_answer(const struct produce_part *part, struct produce *produce,
+/* All that a client can be told with acks=0 is that something failed. */
+static void produce_appended(struct produce *produce)
+{
+    struct arena *arena = &produce->request->arena;
+    struct produce_response *response = &produce->response;
+    produce->at = 0;
+    produce->at_topic = 0;
+    produce->at_partition = 0;
+    produce_response_init(response);
+    if (produce->asked.acks != 0) {
+        response->responses_count = produce->asked.topic_data_count;
+        response->responses =
+            arena_take(arena, (size_t)response->responses_count * sizeof *response->responses);
+        produce->rows = arena_take(arena, produce->parts_count * sizeof *produce->rows);
+    }
+    rows_step(&produce->step);
+}
+
+static void row_tell_leader(struct produce *produce, const struct produce_part *part,
+                            struct produce_response_partition *row)
+{
+    const struct broker_settings *settings = produce->request->shard->settings;
+    row->current_leader.leader_id = settings->node_id;
+    row->current_leader.leader_epoch = part->leader_epoch;
+    produce->endpoint =
+        (struct produce_response_node_endpoint){.node_id = settings->node_id,
+                                                .host = view_of_text(settings->advertised_host),
+                                                .port = settings->advertised_port,
+                                                .rack = VIEW_NULL};
+    produce->response.node_endpoints = &produce->endpoint;
+    produce->response.node_endpoints_count = 1;
+}
+
+static void part_answer(struct produce *produce, const struct produce_part *part,
                         struct produce_response_partition *row)
 {
     produce_response_partition_init(row);
@@ -624,66 +675,62 @@ static void part_answer(const struct produce_part *part, struct produce *produce
         row->error_message = view_of_text(part->why);
     }
     if (part->error == KAFKA_NOT_LEADER_OR_FOLLOWER) {
-        row->current_leader.leader_id = produce->request->shard->settings->node_id;
-        row->current_leader.leader_epoch = part->leader_epoch;
+        row_tell_leader(produce, part, row);
     }
 }
 
-static void produce_reply_nothing(struct produce *produce)
+static bool produce_has_rows(const struct produce *produce)
 {
-    for (uint32_t i = 0; i < produce->parts_count; i++) {
-        if (produce->parts[i].error != KAFKA_NONE) { /* all that a client can be told with acks=0 */
-            request_close(produce->request, "a Produce with acks=0 failed");
+    return produce->response.responses && produce->rows;
+}
+
+/* The topic at hand is at its start. */
+static void topic_answer(struct produce *produce)
+{
+    const struct produce_request_topic *asked = &produce->asked.topic_data[produce->at_topic];
+    produce->response.responses[produce->at_topic] =
+        (struct produce_response_topic){.name = asked->name,
+                                        .topic_id = asked->topic_id,
+                                        .partition_responses_count = asked->partition_data_count,
+                                        .partition_responses = produce->rows + produce->at};
+}
+
+/* Each part's row, and an end to what it holds: this is done whatever the answer. */
+static void rows_step(struct op *op)
+{
+    struct produce *produce = container_of(op, struct produce, step);
+    bool has_rows = produce_has_rows(produce);
+    for (uint32_t n = 0; produce->at_topic < produce->asked.topic_data_count; n++) {
+        if (n == ROWS_PER_STEP_MAX) {
+            reactor_ready(produce->request->shard->reactor, op, rows_step);
             return;
         }
-    }
-    request_skip(produce->request);
-}
-
-static bool produce_fill(struct produce *produce)
-{
-    struct request *request = produce->request;
-    struct produce_response *response = &produce->response;
-    const struct broker_settings *settings = request->shard->settings;
-    produce_response_init(response);
-    response->responses_count = produce->asked.topic_data_count;
-    response->responses = arena_take(&request->arena, (size_t)response->responses_count *
-                                                          sizeof *response->responses);
-    struct produce_response_partition *rows =
-        arena_take(&request->arena, produce->parts_count * sizeof *rows);
-    if (!response->responses || !rows) {
-        return false;
-    }
-    uint32_t at = 0;
-    for (int32_t i = 0; i < response->responses_count; i++) {
-        const struct produce_request_topic *asked = &produce->asked.topic_data[i];
-        response->responses[i] = (struct produce_response_topic){.name = asked->name,
-                                                                 .topic_id = asked->topic_id,
-                                                                 .partition_responses_count =
-                                                                     asked->partition_data_count,
-                                                                 .partition_responses = rows + at};
-        for (int32_t k = 0; k < asked->partition_data_count; k++, at++) {
-            part_answer(&produce->parts[at], produce, &rows[at]);
-            if (rows[at].current_leader.leader_id >= 0) {
-                produce->endpoint = (struct produce_response_node_endpoint){
-                    .node_id = settings->node_id,
-                    .host = view_of_text(settings->advertised_host),
-                    .port = settings->advertised_port,
-                    .rack = VIEW_NULL};
-                response->node_endpoints = &produce->endpoint;
-                response->node_endpoints_count = 1;
-            }
+        if (has_rows && produce->at_partition == 0) {
+            topic_answer(produce);
         }
+        if (!produce_find_part(produce)) {
+            continue;
+        }
+        struct produce_part *part = &produce->parts[produce->at];
+        slab_give(slabs_of(produce), BUDGET_SCRATCH, part->rebuilt, part->rebuilt_bytes);
+        produce->some_failed |= part->error != KAFKA_NONE;
+        if (has_rows) {
+            part_answer(produce, part, &produce->rows[produce->at]);
+        }
+        produce->at++;
+        produce->at_partition++;
     }
-    return true;
+    produce_reply(produce);
 }
 
 static void produce_reply(struct produce *produce)
 {
     struct request *request = produce->request;
-    if (produce->asked.acks == 0) {
-        produce_reply_nothing(produce);
-    } else if (!produce_fill(produce)) {
+    if (produce->asked.acks == 0 && produce->some_failed) {
+        request_close(request, "a Produce with acks=0 failed");
+    } else if (produce->asked.acks == 0) {
+        request_skip(request);
+    } else if (!produce_has_rows(produce)) {
         request_close(request, "no memory for a reply");
     } else {
         request_encode(request, produce_response_encode_slice, &produce->response, request_reply);

@@ -2,13 +2,13 @@
  * produce -- batches for many partitions, from request to reply.
  *
  *     connection's shard ("home")              partitions' shards ("owners")
- *     produce_start: decode
+ *     produce_start: decode, count_step
  *     parts_step: each batch in slices
  *     shares_leave    ---- one share each -->  share_arrived
  *                                              shares_step: log_append ...
  *                                                  | journal
  *     share_returned  <---- shard_run -------  part_appended, the last one
- *     produce_reply, when the last share is home
+ *     rows_step, when the last share is home; produce_reply
  *
  * The connection's next request starts when the shares have left: so what one connection sends to
  * one partition is appended in its order, and an owner begins appends in the order of arrival.
@@ -54,7 +54,7 @@ struct produce_part {         /* one partition's batch */
 struct produce {
     struct request *request;
     struct produce_request asked;
-    struct produce_part *parts; /* [parts_count], in the order of the request */
+    struct produce_part *parts; /* [parts_count], in the order of the request; set up to `at` */
     uint32_t parts_count;
     struct produce_share **shares; /* [cores], NULL: nothing for that one */
     uint32_t shares_out;
@@ -64,8 +64,8 @@ struct produce {
     struct op step;
     struct timer wait;        /* for memory, ... */
     uint64_t memory_until_us; /* ... by all parts of the request no longer than this; 0: not yet */
-    uint32_t at;
-    int32_t at_topic, at_partition;
+    uint32_t at;              /* the part at hand: of counting, then checking, then replying */
+    int32_t at_topic, at_partition; /* ... in the request */
     enum part_state {
         PART_NEW,        /* not looked at */
         PART_VALIDATING, /* memory is there, steps go on */
@@ -83,7 +83,9 @@ struct produce {
 
     /* replying */
     struct produce_response response;
+    struct produce_response_partition *rows; /* [parts_count] */
     struct produce_response_node_endpoint endpoint;
+    bool some_failed;
 };
 
 #endif

@@ -418,3 +418,95 @@ Test(produce, closes_at_a_request_that_is_cut_short)
     }
     rig_free(rig);
 }
+
+/* -- of very many partitions ------------------------------------------------------------------------- */
+
+enum { MANY = 10000 };
+
+/* All but the first and the last partition of one topic are of another, which nobody knows. */
+static void begin_many(struct client *client, struct produce_request_partition *partitions,
+                       int16_t acks)
+{
+    static uint8_t batch[512];
+    size_t bytes = make_records(batch, sizeof batch, 1, 10, now_ms(client->rig));
+    for (uint32_t i = 0; i < MANY; i++) {
+        partitions[i].records = (struct codec_records){.data = batch, .bytes = (int32_t)bytes};
+    }
+    struct produce_request_topic topics[3];
+    for (uint32_t i = 0; i < 3; i++) {
+        produce_request_topic_init(&topics[i]);
+        topics[i].name = view_of_text(i == 1 ? "none" : "t");
+        topics[i].partition_data_count = i == 1 ? MANY - 2 : 1;
+        topics[i].partition_data = &partitions[i == 0 ? 0 : i == 1 ? 1 : MANY - 1];
+    }
+    struct produce_request request;
+    produce_request_init(&request);
+    request.acks = acks;
+    request.topic_data = topics;
+    request.topic_data_count = 3;
+    produce_request_encode(&request, client_begin(client, API_PRODUCE, 9), 9);
+}
+
+Test(produce, takes_many_turns_for_many_partitions)
+{
+    struct rig *rig = rig_new(2, NULL);
+    struct client client;
+    client_open(&client, rig);
+    client_create(&client, "t", 1, NULL, 0);
+    static struct produce_request_partition partitions[MANY];
+    for (int32_t i = 0; i < MANY; i++) {
+        produce_request_partition_init(&partitions[i]);
+        partitions[i].index = i == MANY - 1 ? 0 : i;
+    }
+    begin_many(&client, partitions, -1);
+    /* decoded, checked, given its rows, and encoded */
+    cr_assert_gt(client_call_turns(&client), MANY / 1024 + MANY / 64 + MANY / 512 + MANY / 1024);
+    struct cursor body = client_receive(&client, API_PRODUCE, 9);
+    struct produce_response response;
+    cr_assert(produce_response_decode(&response, &body, 9, &client.arena));
+    cr_assert_eq(response.responses_count, 3);
+    cr_assert_eq(response.responses[0].partition_responses[0].error_code, KAFKA_NONE);
+    cr_assert_eq(response.responses[0].partition_responses[0].base_offset, 0);
+    cr_assert_eq(response.responses[2].partition_responses[0].base_offset, 1);
+    cr_assert_eq(response.responses[1].partition_responses_count, MANY - 2);
+    for (int32_t i = 0; i < MANY - 2; i++) {
+        const struct produce_response_partition *row =
+            &response.responses[1].partition_responses[i];
+        cr_assert_eq(row->index, i + 1);
+        cr_assert_eq(row->error_code, KAFKA_UNKNOWN_TOPIC_OR_PARTITION);
+        cr_assert_eq(row->base_offset, -1);
+    }
+
+    begin_many(&client, partitions, 0); /* where only a close can tell that some failed */
+    cr_assert_gt(client_call_turns(&client), MANY / 1024 + MANY / 64 + MANY / 512);
+    cr_assert(client.ended);
+    client_close(&client);
+    rig_free(rig);
+}
+
+Test(produce, takes_many_turns_for_many_topics_without_partitions)
+{
+    struct rig *rig = rig_new(1, NULL);
+    struct client client;
+    client_open(&client, rig);
+    static struct produce_request_topic topics[MANY];
+    for (int32_t i = 0; i < MANY; i++) {
+        produce_request_topic_init(&topics[i]);
+        topics[i].name = view_of_text("t");
+    }
+    struct produce_request request;
+    produce_request_init(&request);
+    request.acks = 1;
+    request.topic_data = topics;
+    request.topic_data_count = MANY;
+    produce_request_encode(&request, client_begin(&client, API_PRODUCE, 9), 9);
+    cr_assert_gt(client_call_turns(&client), MANY / 1024 + MANY / 4096 + MANY / 512 + MANY / 1024);
+    struct cursor body = client_receive(&client, API_PRODUCE, 9);
+    struct produce_response response;
+    cr_assert(produce_response_decode(&response, &body, 9, &client.arena));
+    cr_assert_eq(response.responses_count, MANY);
+    cr_assert(view_equal_text(response.responses[MANY - 1].name, "t"));
+    cr_assert_eq(response.responses[MANY - 1].partition_responses_count, 0);
+    client_close(&client);
+    rig_free(rig);
+}
