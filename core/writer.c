@@ -31,13 +31,23 @@ void writer_init_measure(struct writer *writer)
 
 void writer_give_all(struct writer *writer)
 {
+    while (!writer_give_some(writer, UINT32_MAX)) {
+    }
+}
+
+bool writer_give_some(struct writer *writer, uint32_t count)
+{
     struct writer_chunk *chunk = writer->chunks;
-    while (chunk) {
+    for (uint32_t i = 0; chunk && i < count; i++) {
         struct writer_chunk *next = chunk->next;
         writer->memory->give(writer->memory, chunk, chunk->granted);
         chunk = next;
     }
-    writer_init(writer, writer->memory, writer->taken_max);
+    writer->chunks = chunk;
+    if (!chunk) {
+        writer_init(writer, writer->memory, writer->taken_max);
+    }
+    return !chunk;
 }
 
 size_t writer_position(const struct writer *writer)

@@ -55,6 +55,9 @@ void writer_init_measure(struct writer *writer);
 
 /* Gives the chunks back: whoever sends them has to be done. The writer can be used again. */
 void writer_give_all(struct writer *writer);
+/* The same for one too large to be given back at once: so many chunks of it. True: that was the
+ * last; before that nothing may be written. */
+[[nodiscard]] bool writer_give_some(struct writer *writer, uint32_t count);
 
 /* How far it has come: all bytes written, holes included. */
 size_t writer_position(const struct writer *writer);

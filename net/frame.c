@@ -415,11 +415,16 @@ void connection_next(struct connection *connection)
     input_go_on(connection);
 }
 
+void frame_empty(struct connection *connection, struct frame *frame)
+{
+    frame_free(slabs_of(connection), frame);
+    server_feed(connection->server);
+}
+
 void frame_give(struct connection *connection, struct frame *frame)
 {
     assert(connection->input.frames_out > 0);
-    frame_free(slabs_of(connection), frame);
+    frame_empty(connection, frame);
     connection->input.frames_out--;
-    server_feed(connection->server);
     connection_settle(connection);
 }

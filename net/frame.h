@@ -35,6 +35,8 @@ struct frame {
 
 /* The request is done with its frame. May run the server's `closed` later, never at once. */
 void frame_give(struct connection *connection, struct frame *frame);
+/* Its bytes are done with, but not the request: the connection stays. frame_give follows. */
+void frame_empty(struct connection *connection, struct frame *frame);
 
 /* -- for connection.c ---------------------------------------------------------------------------- */
 

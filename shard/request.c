@@ -12,6 +12,7 @@ enum {
     /* Of a message in one go: about 50 us. */
     SLICE_LEFT = 1024 * CODEC_STRUCT,
     SLICE_BYTES = 64 << 10,
+    CHUNKS_PER_STEP_MAX = 64, /* of memory, given back */
 };
 
 static_assert(sizeof(struct request) <= 2 * SLAB_BYTES_MIN, "one small slab for each");
@@ -251,28 +252,29 @@ void request_close(struct request *request, const char *cause)
     reply_skip(&request->reply);
 }
 
-/* What the reply was made from. The frame goes last: with it the connection may end. */
-static void request_give(struct request *request)
-{
-    struct frame frame = request->frame;
-    struct connection *connection = request->connection;
-    if (request->release) {
-        request->release(request);
-    }
-    arena_give_all(&request->arena);
-    request->has_let_go = true;
-    if (request->is_done) {
-        slab_give(slabs_of(request), BUDGET_SCRATCH, request, sizeof *request);
-    }
-    frame_give(connection, &frame);
-}
-
-/* The reply is encoded and names nothing: it may have to wait until the client reads. */
+/* The reply is encoded and names nothing, so what it was made from need not wait until the client
+ * reads; or all is over. Much memory is given back in steps. */
 static void request_let_go(struct op *op)
 {
     struct request *request = container_of(op, struct request, op);
+    struct connection *connection = request->connection;
+    request->lets_go = true;
+    if (request->release) {
+        request->release(request);
+        request->release = NULL;
+    }
+    if (!arena_give_some(&request->arena, CHUNKS_PER_STEP_MAX) ||
+        (request->is_done && !writer_give_some(&request->reply.head, CHUNKS_PER_STEP_MAX))) {
+        reactor_ready(request->shard->reactor, op, request_let_go);
+        return;
+    }
     request->lets_go = false;
-    request_give(request);
+    frame_empty(connection, &request->frame);
+    if (request->is_done) { /* the frame goes last: with it the connection may end */
+        struct frame frame = request->frame;
+        slab_give(slabs_of(request), BUDGET_SCRATCH, request, sizeof *request);
+        frame_give(connection, &frame);
+    }
 }
 
 static void request_done(struct reply *reply, bool sent)
@@ -285,12 +287,9 @@ static void request_done(struct reply *reply, bool sent)
         metric_observe(&reactor->metrics, HISTOGRAM_REQUEST_US,
                        reactor_now_us(reactor) - request->started_us);
     }
-    writer_give_all(&reply->head);
     request->is_done = true;
-    if (request->has_let_go) {
-        slab_give(slabs_of(request), BUDGET_SCRATCH, request, sizeof *request);
-    } else if (!request->lets_go) {
-        request_give(request);
+    if (!request->lets_go) {
+        request_let_go(&request->op);
     }
     if (asks_for_next && !connection->closing) {
         connection_next(connection);

@@ -48,7 +48,6 @@ struct request {
     struct memory replies;
     bool is_supported; /* false: ApiVersions, in a version that is not ours */
     bool lets_go;      /* soon: request_let_go is on its way */
-    bool has_let_go;   /* frame and arena are given back */
     bool is_done;      /* the reply is */
     struct {           /* a long message, decoded or encoded in slices */
         struct codec_walk walk;

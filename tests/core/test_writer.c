@@ -225,3 +225,23 @@ Test(writer, has_written_nothing_at_first)
     cr_assert_null(writer.first);
     cr_assert_eq(writer_position(&writer), 0);
 }
+
+Test(writer, gives_back_a_large_one_in_parts)
+{
+    struct memory heap;
+    struct writer large;
+    memory_init_heap(&heap);
+    writer_init(&large, &heap, 1 << 20);
+    static uint8_t bytes[500 << 10];
+    writer_view(&large, view_of(bytes, sizeof bytes));
+    cr_assert(writer_finish(&large));
+    uint32_t parts = 1;
+    while (!writer_give_some(&large, 3)) {
+        parts++;
+    }
+    cr_assert_gt(parts, 3); /* chunks of 64 KiB, but for the first */
+    cr_assert_eq(large.taken, 0);
+    writer_int8(&large, 1);
+    cr_assert_eq(writer_position(&large), 1);
+    writer_give_all(&large);
+}
