@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { TOLD_PER_TURN = 256 /* of those who watch logs */ };
+
 static void log_listed(struct op *op);
 static void news_told(struct op *op);
 static void drop_begun(struct op *op);
@@ -110,8 +112,8 @@ void log_free(struct log *log)
     struct store *store = log->store;
     assert(log->busy == 0 && log->appends_in_flight == 0 && !log->is_state_out);
     assert(op_queue_is_empty(&log->appends) && op_queue_is_empty(&log->repeats));
-    while (log->watches) {
-        log_unwatch(log->watches);
+    if (store->telling == log) {
+        store->telling = NULL;
     }
     write_back_forget(log);
     while (log->segments_count > 0) {
@@ -337,68 +339,73 @@ static void log_listed(struct op *op)
 
 /* -- news -------------------------------------------------------------------------------------- */
 
-void log_watch(struct log *log, struct log_watch *watch,
-               void (*fired)(struct log_watch *watch, struct log *log))
+void log_watch(struct log_watchers *watchers, struct log_watch *watch,
+               void (*fired)(struct log_watch *watch))
 {
-    *watch =
-        (struct log_watch){.fired = fired, .log = log, .next = log->watches, .link = &log->watches};
+    *watch = (struct log_watch){
+        .fired = fired, .of = watchers, .next = watchers->first, .link = &watchers->first};
     if (watch->next) {
         watch->next->link = &watch->next;
     }
-    log->watches = watch;
+    watchers->first = watch;
 }
 
 void log_unwatch(struct log_watch *watch)
 {
-    struct log *log = watch->log;
-    if (!log) {
+    struct log_watchers *watchers = watch->of;
+    if (!watchers) {
         return;
     }
-    if (log->watch_next == watch) {
-        log->watch_next = watch->next;
+    if (watchers->next == watch) {
+        watchers->next = watch->next;
     }
     *watch->link = watch->next;
     if (watch->next) {
         watch->next->link = watch->link;
     }
-    watch->log = NULL;
+    watch->of = NULL;
 }
 
-void log_has_news(struct log *log)
+static void news_soon(struct store *store)
 {
-    struct store *store = log->store;
-    if (!log->watches || link_is_listed(&log->news_link)) {
-        return;
-    }
-    list_push(&store->news, &log->news_link);
     if (!store->is_news_due) {
         store->is_news_due = true;
         reactor_ready(store->reactor, &store->news_op, news_told);
     }
 }
 
+void log_has_news(struct log *log)
+{
+    struct store *store = log->store;
+    if (!log->watchers || !log->watchers->first || link_is_listed(&log->news_link)) {
+        return;
+    }
+    list_push(&store->news, &log->news_link); /* once more if it is being told of older ones */
+    news_soon(store);
+}
+
 static void news_told(struct op *op)
 {
     struct store *store = container_of(op, struct store, news_op);
-    struct link *last = store->news.head.previous; /* what comes meanwhile is for the next turn */
     store->is_news_due = false;
-    for (struct link *link; (link = list_first(&store->news));) {
-        struct log *log = container_of(link, struct log, news_link);
-        bool is_last = link == last;
-        link_remove(link);
-        for (struct log_watch *watch = log->watches; watch; watch = log->watch_next) {
-            log->watch_next = watch->next;
-            watch->fired(watch, log);
-        }
-        log->watch_next = NULL;
-        if (is_last) {
-            break;
+    for (uint32_t n = 0; n < TOLD_PER_TURN; n++) {
+        struct link *link = list_first(&store->news);
+        struct log *log = store->telling;
+        if (log && log->watchers->next) {
+            struct log_watch *watch = log->watchers->next;
+            log->watchers->next = watch->next;
+            watch->fired(watch);
+        } else if (link) {
+            log = container_of(link, struct log, news_link);
+            link_remove(link);
+            log->watchers->next = log->watchers->first;
+            store->telling = log;
+        } else {
+            store->telling = NULL;
+            return;
         }
     }
-    if (!list_is_empty(&store->news) && !store->is_news_due) {
-        store->is_news_due = true;
-        reactor_ready(store->reactor, &store->news_op, news_told);
-    }
+    news_soon(store);
 }
 
 void log_assign_epoch(struct log *log, int32_t leader_epoch)
@@ -425,7 +432,6 @@ void log_drop(struct log *log, struct op *op, op_fn *then)
     log->drop_op = op;
     log->dropped = true;
     append_pump(log); /* what is queued ends */
-    log_has_news(log);
     write_back_stop(log);
     log->busy++; /* until drop_begun */
     reactor_ready(log->store->reactor, &log->drop_step, drop_begun);

@@ -124,11 +124,17 @@ struct log_lookup {
 };
 enum { LOG_TIME_MAX = -3 };
 
-/* Somebody who wants to know of the next commits, until log_unwatch. One link for each log. */
+/* Who wants to know of the next commits of a log. They may be there before the log: then of its
+ * first. On the log's core. */
+struct log_watchers {
+    struct log_watch *first;
+    struct log_watch *next; /* to be fired */
+};
+
+/* One of them, until log_unwatch. */
 struct log_watch {
-    void (*fired)(struct log_watch *watch, struct log *log); /* log_end, or the log's fate, changed;
-                                                                may unwatch */
-    struct log *log;                                         /* NULL while not linked */
+    void (*fired)(struct log_watch *watch); /* log_end has changed; may unwatch */
+    struct log_watchers *of;                /* NULL while not linked */
     struct log_watch *next, **link;
 };
 
@@ -195,9 +201,8 @@ struct log {
     uint64_t appended_us;
 
     /* log.c */
-    struct log_watch *watches;
-    struct log_watch *watch_next; /* the next to be fired */
-    struct link news_link;        /* store->news */
+    struct log_watchers *watchers; /* its maker's, who outlives it; NULL: nobody can watch it */
+    struct link news_link;         /* store->news */
     struct op *drop_op;
     struct op drop_step;
     struct op_queue open_waits; /* for is_listed */
@@ -218,14 +223,14 @@ static inline bool log_pin_is_shared(const struct log_pin *pin)
 }
 void log_look_up(struct log *log, struct log_lookup *lookup, op_fn *then);
 
-void log_watch(struct log *log, struct log_watch *watch,
-               void (*fired)(struct log_watch *watch, struct log *log));
-void log_unwatch(struct log_watch *watch);
+void log_watch(struct log_watchers *watchers, struct log_watch *watch,
+               void (*fired)(struct log_watch *watch));
+void log_unwatch(struct log_watch *watch); /* not linked: nothing happens */
 
 /* From now on records carry this epoch (a new leader, or an unclean start). */
 void log_assign_epoch(struct log *log, int32_t leader_epoch);
 
-/* Never again. Pending appends and reads end, watches are told. Journals STATE "dropped", then
+/* Never again. Pending appends and reads end. Journals STATE "dropped", then
  * removes the directory. `log` is gone when then runs. op result: 0 or -errno */
 void log_drop(struct log *log, struct op *op, op_fn *then);
 

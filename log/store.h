@@ -87,7 +87,8 @@ struct store {
     uint32_t turn_bytes; /* ... and what it has placed */
     struct op resume_op;
     bool is_resuming;
-    struct list news; /* logs whose log_end has moved */
+    struct list news;    /* logs whose log_end has moved */
+    struct log *telling; /* the one whose watchers are being told */
     struct op news_op;
     bool is_news_due;
 

@@ -34,9 +34,9 @@ static bool range_pin_begin(struct range_pin *range_pin)
 {
     const struct fetch_range *range = range_pin->range;
     enum kafka_error error;
-    struct partition *partition =
-        partition_find(range_pin->owner, &range->topic_id, range->index, &error);
-    if (!partition) {
+    struct partition_found found;
+    if (!partition_find(range_pin->owner, &range->topic_id, range->index, &found, &error) ||
+        !found.log) {
         range_pin->pin.op.result = -ESTALE;
         return true;
     }
@@ -45,7 +45,7 @@ static bool range_pin_begin(struct range_pin *range_pin)
                                       .position = range->position + piece->position,
                                       .bytes_max = piece->bytes_max,
                                       .holds_others = !piece->may_wait};
-    return log_pin(partition->log, &range_pin->pin, pin_ended);
+    return log_pin(found.log, &range_pin->pin, pin_ended);
 }
 
 /* At home: the piece has its bytes, or its error; then nothing is held. */

@@ -250,55 +250,54 @@ static void share_arrived(struct op *op)
     share_step(op);
 }
 
-static enum kafka_error part_check_epoch(const struct offsets_part *part, const struct log *log)
+static enum kafka_error part_check_epoch(const struct offsets_part *part, int32_t leader_epoch)
 {
     int32_t epoch = part->asked->current_leader_epoch;
-    if (epoch < 0 || epoch == log->leader_epoch) {
+    if (epoch < 0 || epoch == leader_epoch) {
         return KAFKA_NONE;
     }
-    return epoch < log->leader_epoch ? KAFKA_FENCED_LEADER_EPOCH : KAFKA_UNKNOWN_LEADER_EPOCH;
+    return epoch < leader_epoch ? KAFKA_FENCED_LEADER_EPOCH : KAFKA_UNKNOWN_LEADER_EPOCH;
 }
 
-/* True: a place, and known at once. */
-static bool part_find_place(struct offsets_part *part, const struct log *log)
+/* True: a place, and known at once. A partition that was never written begins and ends at 0. */
+static bool part_find_place(struct offsets_part *part, const struct partition_found *found)
 {
+    const struct log *log = found->log;
     switch (part->asked->timestamp) {
     case TIME_LATEST:
-        part->offset = log->high_watermark;
-        part->leader_epoch = log->leader_epoch;
+        part->offset = log ? log->high_watermark : 0;
+        part->leader_epoch = found->leader_epoch;
         return true;
     case TIME_EARLIEST:
     case TIME_EARLIEST_LOCAL:
-        part->offset = log->log_start;
-        part->leader_epoch = epochs_of(&log->epochs, log->log_start);
+        part->offset = log ? log->log_start : 0;
+        part->leader_epoch = log ? epochs_of(&log->epochs, log->log_start) : found->leader_epoch;
         return true;
     case TIME_LATEST_TIERED:
     case TIME_EARLIEST_PENDING:
         return true;
     default:
-        return false;
+        return !log;
     }
 }
 
 /* False: it is being looked up. */
 static bool part_answer(struct offsets_share *share, struct offsets_part *part)
 {
-    if (part->error != KAFKA_NONE) { /* named twice */
+    struct partition_found found;
+    if (part->error != KAFKA_NONE || /* named twice */
+        !partition_find(share->owner, &part->topic_id, part->asked->partition_index, &found,
+                        &part->error)) {
         return true;
     }
-    struct partition *partition =
-        partition_find(share->owner, &part->topic_id, part->asked->partition_index, &part->error);
-    if (!partition) {
-        return true;
-    }
-    part->error = part_check_epoch(part, partition->log);
-    if (part->error != KAFKA_NONE || part_find_place(part, partition->log)) {
+    part->error = part_check_epoch(part, found.leader_epoch);
+    if (part->error != KAFKA_NONE || part_find_place(part, &found)) {
         return true;
     }
     int64_t target_ms = part->asked->timestamp;
     share->lookup =
         (struct log_lookup){.target_ms = target_ms == TIME_MAX ? LOG_TIME_MAX : target_ms};
-    log_look_up(partition->log, &share->lookup, part_looked_up);
+    log_look_up(found.log, &share->lookup, part_looked_up);
     return false;
 }
 

@@ -3,9 +3,9 @@
  *
  *      topic id --> bucket --> owned topic --> [index] --> partition --> log
  *
- * The image says who owns what; an entry here appears when a partition is first touched, or when
- * recovery found its log. Its log may still be absent: nothing is on disk before the first append.
- * Lives on the owner's core.
+ * The image says who owns what. A log appears with the first append, or because recovery found it:
+ * to ask for a partition that was never written costs nothing. Who waits for its first record makes
+ * a partition without a log, which goes when nobody waits any more. Lives on the owner's core.
  */
 #ifndef SHARD_PARTITION_H
 #define SHARD_PARTITION_H
@@ -17,11 +17,17 @@
 struct partition {
     struct uuid topic_id;
     int32_t index;
-    struct log *log;
+    struct log *log; /* NULL: nothing was ever appended */
+    struct log_watchers watchers;
 
     /* partition.c only */
     struct op drop;
     struct partitions_drop *dropping; /* of its topic, which outlives the op */
+};
+
+struct partition_found {
+    struct log *log; /* NULL: nothing was ever appended */
+    int32_t leader_epoch;
 };
 
 /* Which core owns a partition. Not in the metadata log: any start may have other cores. */
@@ -32,13 +38,26 @@ static inline uint32_t partition_owner(const struct uuid *topic_id, int32_t inde
     return (uint32_t)((spread + (uint64_t)index) % cores);
 }
 
+/* Is there anything of it on this core: a log, or somebody who waits for one? */
+bool partition_is_remembered(const struct shard *shard, const struct uuid *topic_id, int32_t index);
+
 [[nodiscard]] int partitions_init(struct shard *shard);
 void partitions_deinit(struct shard *shard);
 
-/* The partition, made with an empty log if need be. NULL: the image does not know it or another
- * core owns it (UNKNOWN_TOPIC_OR_PARTITION, NOT_LEADER_OR_FOLLOWER in *error), or out of memory. */
-struct partition *partition_find(struct shard *shard, const struct uuid *topic_id, int32_t index,
-                                 enum kafka_error *error);
+/* The partition as it is. False: the image does not know it or another core owns it
+ * (UNKNOWN_TOPIC_OR_PARTITION, NOT_LEADER_OR_FOLLOWER in *error). */
+[[nodiscard]] bool partition_find(struct shard *shard, const struct uuid *topic_id, int32_t index,
+                                  struct partition_found *found, enum kafka_error *error);
+/* Its log, made if need be, to be appended to. NULL: as above, or there can be no log
+ * (KAFKA_STORAGE_ERROR). */
+struct log *partition_log(struct shard *shard, const struct uuid *topic_id, int32_t index,
+                          enum kafka_error *error);
+
+/* Of a partition that partition_find has found: tell of its commits, also of the first. It is
+ * told and no more linked when the topic is deleted. False: out of memory. */
+[[nodiscard]] bool partition_watch(struct shard *shard, const struct uuid *topic_id, int32_t index,
+                                   struct log_watch *watch, void (*fired)(struct log_watch *watch));
+void partition_unwatch(struct shard *shard, struct log_watch *watch);
 
 /* At start: a log that recovery found and that the image knows. */
 [[nodiscard]] int partition_adopt(struct shard *shard, const struct uuid *topic_id, int32_t index,

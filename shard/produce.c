@@ -561,14 +561,14 @@ static void share_ended(struct produce_share *share)
 
 static void part_append(struct shard *owner, struct produce_part *part)
 {
-    struct partition *partition = partition_find(owner, &part->topic_id, part->index, &part->error);
-    if (!partition) {
+    struct log *log = partition_log(owner, &part->topic_id, part->index, &part->error);
+    if (!log) {
         return;
     }
     part->share->left++;
-    part->append.leader_epoch = partition->log->leader_epoch;
-    part->log_start_offset = partition->log->log_start;
-    log_append(partition->log, &part->append, part_appended);
+    part->append.leader_epoch = log->leader_epoch;
+    part->log_start_offset = log->log_start;
+    log_append(log, &part->append, part_appended);
 }
 
 /* Begin the appends of the shares that have arrived, in their order. */

@@ -81,7 +81,7 @@ static struct watch_entry *entry_of(struct link *link)
 }
 
 /* Of many commits, and of many partitions, the first is told. */
-static void entry_fired(struct log_watch *log_watch, struct log *log)
+static void entry_fired(struct log_watch *log_watch)
 {
     struct watch_entry *entry = container_of(log_watch, struct watch_entry, log_watch);
     struct watch *watch = entry->watch;
@@ -115,37 +115,45 @@ static enum kafka_error entry_unknown(const struct watch_entry *entry, enum kafk
                                                                      : error;
 }
 
-static enum kafka_error entry_check_epoch(const struct watch_entry *entry, const struct log *log)
+static enum kafka_error entry_check_epoch(const struct watch_entry *entry, int32_t leader_epoch)
 {
-    if (entry->current_leader_epoch >= 0 && entry->current_leader_epoch < log->leader_epoch) {
+    if (entry->current_leader_epoch >= 0 && entry->current_leader_epoch < leader_epoch) {
         return KAFKA_FENCED_LEADER_EPOCH;
     }
-    if (entry->current_leader_epoch > log->leader_epoch) {
+    if (entry->current_leader_epoch > leader_epoch) {
         return KAFKA_UNKNOWN_LEADER_EPOCH;
     }
     if (entry->replica_id >= 0) { /* a follower, and we have none */
-        return entry->current_leader_epoch == log->leader_epoch ? KAFKA_UNKNOWN_LEADER_EPOCH
-                                                                : KAFKA_NOT_LEADER_OR_FOLLOWER;
+        return entry->current_leader_epoch == leader_epoch ? KAFKA_UNKNOWN_LEADER_EPOCH
+                                                           : KAFKA_NOT_LEADER_OR_FOLLOWER;
     }
     return KAFKA_NONE;
 }
 
 /* Does the client's log part from ours before its offset (KIP-595)? Then it is told where. */
-static bool entry_diverges(struct watch_entry *entry, const struct log *log)
+static bool entry_diverges(struct watch_entry *entry, const struct partition_found *found)
 {
-    if (entry->last_fetched_epoch < 0) {
+    const struct log *log = found->log;
+    int32_t last = entry->last_fetched_epoch;
+    if (last < 0) {
         return false;
     }
-    struct epoch_end end = epochs_end(&log->epochs, entry->last_fetched_epoch, log->log_end);
+    struct epoch_end end;
+    if (log) {
+        end = epochs_end(&log->epochs, last, log->log_end);
+    } else { /* nothing was written in any epoch up to the leader's */
+        bool is_known = last <= found->leader_epoch;
+        end = (struct epoch_end){.epoch = is_known ? last : -1, .end_offset = is_known ? 0 : -1};
+    }
     if (end.end_offset < 0) {
         entry_fail(entry, KAFKA_OFFSET_OUT_OF_RANGE);
         return true;
     }
-    if (end.epoch == entry->last_fetched_epoch && end.end_offset >= entry->fetch_offset) {
+    if (end.epoch == last && end.end_offset >= entry->fetch_offset) {
         return false;
     }
-    entry->result.high_watermark = log->high_watermark;
-    entry->result.log_start = log->log_start;
+    entry->result.high_watermark = log ? log->high_watermark : 0;
+    entry->result.log_start = log ? log->log_start : 0;
     entry->result.diverging_epoch = end.epoch;
     entry->result.diverging_end = end.end_offset;
     return true;
@@ -156,7 +164,7 @@ static void entry_take_location(struct watch_entry *entry, const struct log_loca
     if (locate->op.result < 0) {
         enum kafka_error error = kafka_error_from_result(locate->op.result);
         if (error == KAFKA_UNKNOWN_TOPIC_OR_PARTITION) {
-            log_unwatch(&entry->log_watch);
+            partition_unwatch(entry->watch->owner, &entry->log_watch);
         }
         entry_fail(entry, entry_unknown(entry, error));
         return;
@@ -169,36 +177,49 @@ static void entry_take_location(struct watch_entry *entry, const struct log_loca
     entry->result.first_bytes = locate->first_bytes;
 }
 
+/* A partition to which nothing was ever appended: it begins and ends at 0. */
+static void entry_take_nothing(struct watch_entry *entry)
+{
+    if (entry->fetch_offset != 0) {
+        entry_fail(entry, KAFKA_OFFSET_OUT_OF_RANGE);
+    }
+}
+
 /* False: the answer comes later. */
 static bool entry_read(struct watch *watch, struct watch_entry *entry)
 {
     enum kafka_error error = KAFKA_NONE;
+    struct partition_found found;
     entry->is_changed = false;
     entry->is_dirty = false;
-    struct partition *partition =
-        partition_find(watch->owner, &entry->topic_id, entry->index, &error);
-    if (!partition) {
-        log_unwatch(&entry->log_watch);
+    if (!partition_find(watch->owner, &entry->topic_id, entry->index, &found, &error)) {
+        partition_unwatch(watch->owner, &entry->log_watch);
         entry_fail(entry, entry_unknown(entry, error));
         return true;
     }
-    struct log *log = partition->log;
-    if (watch->arms && entry->log_watch.log != log) {
-        log_unwatch(&entry->log_watch);
-        log_watch(log, &entry->log_watch, entry_fired);
+    if (watch->arms && !entry->log_watch.of &&
+        !partition_watch(watch->owner, &entry->topic_id, entry->index, &entry->log_watch,
+                         entry_fired)) {
+        entry_fail(entry, KAFKA_KAFKA_STORAGE_ERROR);
+        return true;
     }
-    error = entry_check_epoch(entry, log);
+    error = entry_check_epoch(entry, found.leader_epoch);
     if (error != KAFKA_NONE) {
         entry_fail(entry, error);
         return true;
     }
-    entry->result = (struct watch_result){.leader_epoch = log->leader_epoch, .diverging_epoch = -1};
-    if (entry_diverges(entry, log)) {
+    entry->result =
+        (struct watch_result){.leader_epoch = found.leader_epoch, .diverging_epoch = -1};
+    if (entry_diverges(entry, &found)) {
+        return true;
+    }
+    if (!found.log) {
+        entry_take_nothing(entry);
         return true;
     }
     watch->locate = (struct log_locate){
         .offset = entry->fetch_offset, .bytes_max = entry->bytes_max, .whole_first = true};
-    if (!log_locate(log, &watch->locate, entry_located)) {
+    if (!log_locate(found.log, &watch->locate, entry_located)) {
         return false;
     }
     entry_take_location(entry, &watch->locate);
@@ -223,8 +244,8 @@ static void watch_step(struct op *op)
             return;
         }
         if (watch->closes || entry->is_forgotten) {
-            log_unwatch(&entry->log_watch);
-        } else if (entry->is_changed || entry->is_dirty || (watch->arms && !entry->log_watch.log)) {
+            partition_unwatch(watch->owner, &entry->log_watch);
+        } else if (entry->is_changed || entry->is_dirty || (watch->arms && !entry->log_watch.of)) {
             if (!entry_read(watch, entry)) {
                 return;
             }

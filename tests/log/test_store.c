@@ -198,9 +198,14 @@ Test(store, answers_a_retry_with_the_first_attempt)
     place_deinit(&place);
 }
 
-static void counts_news(struct log_watch *watch, struct log *log)
+struct counting {
+    struct log_watch watch;
+    uint32_t count;
+};
+
+static void counts_news(struct log_watch *watch)
 {
-    log->settings.segment_ms--; /* a place to count in, of no use here */
+    container_of(watch, struct counting, watch)->count++;
 }
 
 Test(store, tells_watches_once_a_commit)
@@ -212,20 +217,83 @@ Test(store, tells_watches_once_a_commit)
     known_init(&known, &place, "topic", &known_settings);
     known_append(&known, 10);
     known_wait(&known);
-    struct log_watch watch;
-    log_watch(known.log, &watch, counts_news);
-    int64_t before = known.log->settings.segment_ms;
+    struct log_watchers watchers = {0};
+    struct counting counting = {.count = 0};
+    known.log->watchers = &watchers;
+    log_watch(&watchers, &counting.watch, counts_news);
     for (int i = 0; i < 10; i++) {
         known_append(&known, 10); /* of one turn, so of one commit */
     }
     known_wait(&known);
     place_let_pass(&place, 1000);
-    cr_assert_eq(before - known.log->settings.segment_ms, 1);
-    log_unwatch(&watch);
+    cr_assert_eq(counting.count, 1);
+    log_unwatch(&counting.watch);
     known_append(&known, 10);
     known_wait(&known);
     place_let_pass(&place, 1000);
-    cr_assert_eq(before - known.log->settings.segment_ms, 1);
+    cr_assert_eq(counting.count, 1);
+    static struct clean_stop_log stops[8];
+    cr_assert_eq(place_close(&place, stops), 1);
+    known_deinit(&known);
+    place_deinit(&place);
+}
+
+enum { CROWD = 2000 };
+
+struct crowd { /* who all watch one log */
+    struct watching {
+        struct log_watch watch;
+        struct crowd *crowd;
+        uint32_t count;
+    } watching[CROWD];
+    const struct metrics *metrics;
+    uint64_t turn; /* the last one in which somebody was told, ... */
+    uint32_t told; /* ... and how many, */
+    uint32_t most; /* ... and the most in any turn */
+};
+
+static void crowd_told(struct log_watch *watch)
+{
+    struct watching *watching = container_of(watch, struct watching, watch);
+    struct crowd *crowd = watching->crowd;
+    uint64_t turn = metric_value(crowd->metrics, METRIC_TURNS);
+    watching->count++;
+    crowd->told = turn == crowd->turn ? crowd->told + 1 : 1;
+    crowd->turn = turn;
+    crowd->most = crowd->told > crowd->most ? crowd->told : crowd->most;
+}
+
+/* Also of a commit that comes while they are being told of the one before. */
+Test(store, tells_a_crowd_in_many_turns)
+{
+    static struct place place;
+    static struct known known;
+    static struct crowd crowd;
+    struct log_watchers watchers = {0};
+    place_init(&place);
+    cr_assert_eq(place_open(&place, NULL, 0), 0);
+    known_init(&known, &place, "topic", &known_settings);
+    known.log->watchers = &watchers;
+    crowd.metrics = &place.reactor->metrics;
+    for (uint32_t i = 0; i < CROWD; i++) {
+        crowd.watching[i].crowd = &crowd;
+        log_watch(&watchers, &crowd.watching[i].watch, crowd_told);
+    }
+    known_append(&known, 10);
+    known_wait(&known);
+    while (crowd.watching[CROWD - 1].count == 0) {
+        place_turn(&place);
+    }
+    known_append(&known, 10);
+    known_wait(&known);
+    for (uint32_t i = 0; i < 100 * 1000 && crowd.watching[0].count < 2; i++) {
+        place_turn(&place);
+    }
+    for (uint32_t i = 0; i < CROWD; i++) {
+        cr_assert_geq(crowd.watching[i].count, 2, "%u of %u", crowd.watching[i].count, i);
+        log_unwatch(&crowd.watching[i].watch);
+    }
+    cr_assert_leq(crowd.most, 256);
     static struct clean_stop_log stops[8];
     cr_assert_eq(place_close(&place, stops), 1);
     known_deinit(&known);

@@ -1,5 +1,7 @@
 #include "shard/fetch.h"
 
+#include "shard/partition.h"
+
 #include "tests/shard/broker_fixture.h"
 
 static int64_t now_ms(const struct rig *rig)
@@ -350,6 +352,141 @@ Test(fetch, hears_of_it_when_its_topic_is_deleted)
     struct fetch_response response = receive_fetched(&reader, 13);
     cr_assert_eq(only(&response).error_code, KAFKA_UNKNOWN_TOPIC_ID);
     client_close(&reader);
+    client_close(&writer);
+    rig_free(rig);
+}
+
+static uint32_t logs_count(const struct rig *rig)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < rig->broker.count; i++) {
+        count += rig->broker.shards[i].store.logs_count;
+    }
+    return count;
+}
+
+/* To ask for what was never written makes nothing, and answers as an empty log would. */
+Test(fetch, makes_no_log_of_a_partition_that_was_never_written)
+{
+    struct rig *rig = rig_new(2, NULL);
+    struct client reader, writer;
+    client_open(&reader, rig);
+    client_open(&writer, rig);
+    client_create(&writer, "t", 100, NULL, 0);
+    struct asking asking = ask("t", 100);
+    asking.request.session_epoch = 0;
+    struct fetch_response response = fetch(&reader, 12, &asking);
+    cr_assert_eq(response.responses[0].partitions_count, 100);
+    for (int32_t i = 0; i < 100; i++) {
+        struct fetch_response_partition *row = &response.responses[0].partitions[i];
+        cr_assert_eq(row->error_code, KAFKA_NONE);
+        cr_assert_eq(row->high_watermark, 0);
+        cr_assert_eq(row->log_start_offset, 0);
+        cr_assert_eq(row->records.bytes, 0);
+    }
+    static const struct {
+        int64_t offset;
+        int32_t leader_epoch, last_epoch;
+        int16_t error;
+        bool diverges;
+    } rows[] = {
+        {1, -1, -1, KAFKA_OFFSET_OUT_OF_RANGE, false},
+        {-1, -1, -1, KAFKA_OFFSET_OUT_OF_RANGE, false},
+        {0, 1, -1, KAFKA_UNKNOWN_LEADER_EPOCH, false},
+        {0, 0, 0, KAFKA_NONE, false},
+        {5, 0, 0, KAFKA_NONE, true},
+        {0, 0, 3, KAFKA_OFFSET_OUT_OF_RANGE, false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        asking = ask("t", 1);
+        asking.partitions[0].fetch_offset = rows[i].offset;
+        asking.partitions[0].current_leader_epoch = rows[i].leader_epoch;
+        asking.partitions[0].last_fetched_epoch = rows[i].last_epoch;
+        response = fetch(&reader, 12, &asking);
+        cr_assert_eq(only(&response).error_code, rows[i].error, "%zu", i);
+        cr_assert_eq(only(&response).diverging_epoch.end_offset, rows[i].diverges ? 0 : -1);
+    }
+    cr_assert_eq(logs_count(rig), 0);
+    client_close(&reader);
+    client_close(&writer);
+    rig_free(rig);
+}
+
+/* How many partitions without a log this broker remembers. */
+static uint32_t waited_for(const struct rig *rig, const struct uuid *topic_id, int32_t count)
+{
+    uint32_t found = 0;
+    for (uint32_t core = 0; core < rig->broker.count; core++) {
+        for (int32_t i = 0; i < count; i++) {
+            found += partition_is_remembered(&rig->broker.shards[core], topic_id, i);
+        }
+    }
+    return found;
+}
+
+Test(fetch, wakes_at_the_first_append_of_a_partition)
+{
+    for (uint32_t cores = 1; cores <= 2; cores++) {
+        struct rig *rig = rig_new(cores, NULL);
+        struct client reader, writer;
+        client_open(&reader, rig);
+        client_open(&writer, rig);
+        struct uuid id = client_create(&writer, "t", 20, NULL, 0);
+        struct asking asking = ask("t", 20);
+        asking.request.max_wait_ms = 60000;
+        asking.request.min_bytes = 1;
+        send_fetch(&reader, 12, &asking);
+        for (uint32_t i = 0; i < 1000; i++) {
+            rig_turn(rig);
+        }
+        cr_assert(client_is_silent(&reader));
+        cr_assert_eq(logs_count(rig), 0);
+        cr_assert_eq(waited_for(rig, &id, 20), 20);
+        produce(&writer, "t", 7, 2, 10);
+        struct fetch_response response = receive_fetched(&reader, 12);
+        cr_assert_eq(records_count(response.responses[0].partitions[7].records, 0), 2);
+        for (uint32_t i = 0; i < 1000; i++) {
+            rig_turn(rig);
+        }
+        cr_assert_eq(logs_count(rig), 1);
+        cr_assert_eq(waited_for(rig, &id, 20), 1, "nobody waits for the others any more");
+        client_close(&reader);
+        client_close(&writer);
+        rig_free(rig);
+    }
+}
+
+Test(fetch, hears_of_the_deletion_of_a_topic_that_was_never_written)
+{
+    struct rig *rig = rig_new(2, NULL);
+    struct client readers[3], writer;
+    client_open(&writer, rig);
+    struct uuid id = client_create(&writer, "t", 10, NULL, 0);
+    struct asking asking = ask("t", 10);
+    asking.request.max_wait_ms = 60000;
+    asking.request.min_bytes = 1;
+    asking.topic.topic_id = id;
+    for (uint32_t i = 0; i < 3; i++) {
+        client_open(&readers[i], rig);
+        send_fetch(&readers[i], 13, &asking);
+    }
+    for (uint32_t i = 0; i < 1000; i++) {
+        rig_turn(rig);
+    }
+    struct delete_topics_request_topic topic = {.name = VIEW_NULL, .topic_id = id};
+    struct delete_topics_request request = {
+        .topics = &topic, .topics_count = 1, .timeout_ms = 5000};
+    delete_topics_request_encode(&request, client_begin(&writer, API_DELETE_TOPICS, 6), 6);
+    (void)client_call(&writer);
+    for (uint32_t i = 0; i < 3; i++) {
+        struct fetch_response response = receive_fetched(&readers[i], 13);
+        uint32_t unknown = 0; /* one core may have told of it before the others have heard */
+        for (int32_t k = 0; k < 10; k++) {
+            unknown += response.responses[0].partitions[k].error_code == KAFKA_UNKNOWN_TOPIC_ID;
+        }
+        cr_assert_gt(unknown, 0);
+        client_close(&readers[i]);
+    }
     client_close(&writer);
     rig_free(rig);
 }

@@ -93,6 +93,32 @@ Test(list_offsets, knows_each_special_time_from_its_version_on)
     rig_free(rig);
 }
 
+Test(list_offsets, makes_no_log_of_a_partition_that_was_never_written)
+{
+    struct rig *rig = rig_new(2, NULL);
+    struct client client;
+    client_open(&client, rig);
+    client_create(&client, "t", 2, NULL, 0);
+    static const struct {
+        int64_t timestamp, offset;
+        int32_t leader_epoch;
+    } rows[] = {{-1, 0, 0}, {-2, 0, 0}, {-3, -1, -1}, {-4, 0, 0}, {-5, -1, -1}, {BEGUN_MS, -1, -1}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        for (int32_t index = 0; index < 2; index++) {
+            struct list_offsets_response_partition answer =
+                look_up(&client, 9, index, rows[i].timestamp);
+            cr_assert_eq(answer.error_code, KAFKA_NONE);
+            cr_assert_eq(answer.offset, rows[i].offset);
+            cr_assert_eq(answer.leader_epoch, rows[i].leader_epoch);
+        }
+    }
+    for (uint32_t i = 0; i < 2; i++) {
+        cr_assert_eq(rig->broker.shards[i].store.logs_count, 0);
+    }
+    client_close(&client);
+    rig_free(rig);
+}
+
 /* By the time the second comes the first is in a share already. */
 Test(list_offsets, refuses_doubles_that_are_far_apart)
 {
