@@ -72,6 +72,18 @@ static inline void list_move(struct list *to, struct list *from)
     link_init(&from->head);
 }
 
+/* All of `from`, behind what is in `list`. */
+static inline void list_take_all(struct list *list, struct list *from)
+{
+    if (!list_is_empty(from)) {
+        from->head.next->previous = list->head.previous;
+        list->head.previous->next = from->head.next;
+        from->head.previous->next = &list->head;
+        list->head.previous = from->head.previous;
+        list_init(from);
+    }
+}
+
 /* NULL: the list is empty. */
 static inline struct link *list_first(const struct list *list)
 {

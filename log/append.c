@@ -16,8 +16,10 @@
  * batches need more than one slice stand in a line, and the first one's is under way; small ones pass
  * by, and those of a turn take together as long as one slice.
  */
+#include "log/expiry.h"
 #include "log/log.h"
 #include "log/log_files.h"
+#include "log/snapshot.h"
 #include "log/store.h"
 #include "log/write_back.h"
 
@@ -185,10 +187,15 @@ static enum admission check_producer(struct log *log, struct log_append *append)
     if (!batch_has_producer(batch) || batch->attributes & BATCH_CONTROL) {
         return ADMITTED;
     }
+    log->producers.now_s = (uint32_t)(reactor_now_us(log->store->reactor) / 1000000);
     switch (producers_check(&log->producers, batch, &found, &refusal)) {
     case PRODUCERS_NEW:
-        return ADMITTED;
+        return snapshot_basis_ensure(log, batch->producer_id) < 0 ? ended(append, -ENOMEM)
+                                                                  : ADMITTED;
     case PRODUCERS_REFUSED:
+        if (refusal == REFUSAL_THROTTLING_QUOTA_EXCEEDED) {
+            expiry_press(log);
+        }
         return ended(append, refusal);
     case PRODUCERS_DUPLICATE:
         break;
@@ -256,14 +263,8 @@ static enum admission make_segment(struct log *log, struct log_append *append)
         .bytes_min = (uint32_t)needed,
     };
     memcpy(job->topic_id, log->topic_id, sizeof(job->topic_id));
-    if (log->segments_count > 1) { /* a roll: nothing was appended since */
-        job->snapshot_bytes = producers_snapshot_bytes(&log->producers);
-        job->snapshot = malloc(job->snapshot_bytes);
-        if (!job->snapshot) {
-            free(job);
-            return ended(append, -ENOMEM);
-        }
-        producers_snapshot_encode(&log->producers, job->snapshot);
+    if (log->segments_count > 1) { /* a roll: nothing was appended since, or is before it ends */
+        job->snapshot = snapshot_task_at(log, active->base_offset);
     }
     prepare_begin(log);
     reactor_job(store->reactor, &job->job, append_made);
@@ -290,7 +291,9 @@ static void append_made(struct op *op)
         segment->extended_us = reactor_now_us(log->store->reactor);
         segment_keep_fd(segment, (int)result);
     }
-    free(job->snapshot);
+    if (result >= 0 && job->snapshot.producers) {
+        snapshot_written(log, segment->base_offset, segment->base_offset, 0);
+    }
     free(job);
     fail_if_failed(log->store, result);
     prepare_end(log, result);
@@ -545,6 +548,9 @@ static void append_apply(struct log *log, struct log_append *append)
         producers_apply(&log->producers, batch) < 0) {
         store_fail(log->store, -ENOMEM); /* a retry would be taken for news */
     }
+    expiry_note(log);
+    log->basis.bytes_since += append->bytes;
+    log->written.bytes_since += append->bytes;
     time_index_note(&active->time_index, batch->max_timestamp, append->last_offset);
     if (offset_index_append(&active->offset_index, append->last_offset, position, append->bytes) ==
         1) {
@@ -677,6 +683,12 @@ static void larges_soon(struct store *store)
     }
 }
 
+/* What the first append needs is on its way, or a job reads the producers. */
+static bool is_held(const struct log *log)
+{
+    return log->is_preparing || log->are_producers_lent;
+}
+
 static void large_join(struct log *log)
 {
     if (!link_is_listed(&log->large_link)) {
@@ -695,7 +707,7 @@ enum large_progress {
 static enum large_progress large_step(struct log *log)
 {
     struct log_append *append = log->appends.head ? first_of(log) : NULL;
-    if (!append || log->is_preparing) {
+    if (!append || is_held(log)) {
         return LARGE_DONE;
     }
     if (append->portion_left > 0) {
@@ -747,7 +759,7 @@ void append_pump(struct log *log)
     if (!repeats_end(log)) {
         return;
     }
-    while (log->appends.head && (!log->is_preparing || is_over(log))) {
+    while (log->appends.head && (!is_held(log) || is_over(log))) {
         struct log_append *append = first_of(log);
         if (append->placed_bytes > 0 && log->is_part_out) {
             return;

@@ -15,9 +15,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* 1 MiB of entries. An epoch is a change of leader with an append after it; the oldest are dropped
- * beyond this, as if the log had been cut at its start. */
-enum { EPOCHS_MAX = 65536 };
+/* All are in each STATE. An epoch is a change of leader with an append after it; the oldest are
+ * dropped beyond this, as if the log had been cut at its start. */
+enum { EPOCHS_MAX = 256 };
 
 struct epoch_start {
     int32_t epoch;

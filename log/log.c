@@ -1,7 +1,9 @@
 /* log -- its life: opened, rolled, watched, dropped. Appends are in append.c, reads in read.c. */
 #include "log/log.h"
 
+#include "log/expiry.h"
 #include "log/log_files.h"
+#include "log/snapshot.h"
 #include "log/store.h"
 #include "log/write_back.h"
 
@@ -38,13 +40,17 @@ static void log_init(struct log *log, struct store *store, struct log_state *sta
         .next_offset = state->log_end,
         .end_position = state->position,
         .producers = state->producers,
+        .basis = state->basis,
         .state_base = -1,
         .told_base = -1,
+        .said_snapshot = -1,
+        .told_snapshot = -1,
     };
     memcpy(log->topic_id, state->topic_id, sizeof(log->topic_id));
     log->producers.producers_max = store->options.producers_max;
     epochs_init(&state->epochs);
     producers_init(&state->producers, 1); /* moved: empty now */
+    state->basis = (struct producers_basis){0};
     link_init(&log->wait_link);
     link_init(&log->turn_link);
     link_init(&log->large_link);
@@ -52,6 +58,8 @@ static void log_init(struct log *log, struct store *store, struct log_state *sta
     link_init(&log->state_queue_link);
     link_init(&log->unsettled_link);
     link_init(&log->news_link);
+    link_init(&log->snapshot_link);
+    link_init(&log->expiry_link);
 }
 
 struct log *log_new(struct store *store, struct log_state *state,
@@ -71,6 +79,7 @@ struct log *log_new(struct store *store, struct log_state *state,
     if (!active) {
         state->epochs = log->epochs;
         state->producers = log->producers;
+        state->basis = log->basis;
         goto no_memory;
     }
     active->offset_entries_settled = state->index_bytes / OFFSET_INDEX_ENTRY_BYTES;
@@ -79,6 +88,9 @@ struct log *log_new(struct store *store, struct log_state *state,
         time_index_note(&active->time_index, state->max_timestamp, state->max_timestamp_offset);
     }
     log->segments[log->segments_count++] = active;
+    log->producers.loaded_s = (uint32_t)(reactor_now_us(store->reactor) / 1000000);
+    producers_charge(&log->producers, &store->reactor->slabs.budgets[BUDGET_PRODUCERS]);
+    expiry_note(log);
     log->link = store->logs_end;
     *store->logs_end = log;
     store->logs_end = &log->next;
@@ -116,6 +128,7 @@ void log_free(struct log *log)
         store->telling = NULL;
     }
     write_back_forget(log);
+    snapshot_forget(log);
     while (log->segments_count > 0) {
         segment_free(log->segments[--log->segments_count]);
     }
@@ -125,6 +138,7 @@ void log_free(struct log *log)
     link_remove(&log->state_link);
     link_remove(&log->state_queue_link);
     link_remove(&log->news_link);
+    expiry_forget(log);
     *log->link = log->next;
     if (log->next) {
         log->next->link = log->link;

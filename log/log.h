@@ -161,7 +161,9 @@ struct log {
     int64_t next_offset;   /* all whole batches appended */
     uint32_t end_position; /* ... and where they end in the active segment */
     struct producers producers;
-    struct segment **segments; /* [segments_room]; the last one is active */
+    struct producers_basis basis;   /* of a set that is too large for a STATE */
+    struct producers_basis written; /* the next one, a file that is not durable yet */
+    struct segment **segments;      /* [segments_room]; the last one is active */
     uint32_t segments_count, segments_room;
     bool is_listed; /* all sealed segments are in `segments` */
     bool has_directory;
@@ -181,16 +183,23 @@ struct log {
     struct file_io rest_io;
     uint64_t full_us; /* when the disk was last found full */
 
+    /* snapshot.c */
+    bool are_producers_lent;   /* to a job that writes them down: appends wait */
+    struct link snapshot_link; /* store->snapshots, or those being flushed */
+    struct link expiry_link;   /* store->expiring: has producers */
+
     /* store.c: STATEs */
     struct journal_append state_entry;
-    bool is_state_out;            /* state_entry is with the journal */
-    bool is_state_wanted;         /* another one, once that is durable */
-    bool is_dropped_said;         /* by the STATE that is out */
-    bool is_dropped_told;         /* by one that is durable */
-    int64_t state_base;           /* active segment of the newest STATE with the journal, ... */
-    int64_t told_base;            /* ... and of the newest durable one; -1: none */
-    uint64_t state_ordinal;       /* the journal file with the newest durable one */
-    struct link state_link;       /* in store->holders[ordinal].states */
+    bool is_state_out;      /* state_entry is with the journal */
+    bool is_state_wanted;   /* another one, once that is durable */
+    bool is_dropped_said;   /* by the STATE that is out */
+    bool is_dropped_told;   /* by one that is durable */
+    int64_t said_snapshot;  /* the producers' snapshot that the STATE that is out names, ... */
+    int64_t told_snapshot;  /* ... and the newest durable one; -1: none */
+    int64_t state_base;     /* active segment of the newest STATE with the journal, ... */
+    int64_t told_base;      /* ... and of the newest durable one; -1: none */
+    uint64_t state_ordinal; /* the journal file with the newest durable one */
+    struct link state_link; /* in store->holders[ordinal].states */
     struct link state_queue_link; /* in store->state_queue: wants a new one */
 
     /* write_back.c */

@@ -202,12 +202,9 @@ int64_t make_job_run(struct job *job, struct files *files)
     if (result < 0) {
         return result;
     }
-    if (make->snapshot) {
-        segment_path(path, make->place.directory, make->place.name, make->base_offset, "snapshot");
-        result = directory_write_file(files, path, make->snapshot, make->snapshot_bytes);
-        if (result < 0) {
-            return result;
-        }
+    result = snapshot_task_run(&make->snapshot, files);
+    if (result < 0) {
+        return result;
     }
     segment_path(path, make->place.directory, make->place.name, make->base_offset, "log");
     int fd = files_open(files, path, FILES_CREATE | FILES_DIRECT | FILES_TRUNCATE);
@@ -467,28 +464,6 @@ int64_t ballast_job_run(struct job *job, struct files *files)
 
 /* -- finishing --------------------------------------------------------------------------------- */
 
-/* Those of earlier stops: they stand neither at a segment's base nor at the log's end. */
-static int stray_snapshots_remove(struct files *files, const struct log_place *place,
-                                  int64_t log_end)
-{
-    char path[SEGMENT_PATH_BYTES];
-    struct files_entry *entries = NULL;
-    int64_t count = directory_list(files, place, &entries);
-    int result = count < 0 ? (int)count : 0;
-    int64_t segment_base = -1;
-    for (int64_t i = 0; i < count && result >= 0; i++) { /* a .log stands before its .snapshot */
-        int64_t base = directory_base_of(entries[i].name, "snapshot");
-        if (directory_base_of(entries[i].name, "log") >= 0) {
-            segment_base = directory_base_of(entries[i].name, "log");
-        } else if (base >= 0 && base != segment_base && base != log_end) {
-            place_path(path, place, entries[i].name);
-            result = files_unlink(files, path);
-        }
-    }
-    free(entries);
-    return result;
-}
-
 int64_t finish_job_run(struct job *job, struct files *files)
 {
     struct finish_job *finish = container_of(job, struct finish_job, job);
@@ -499,11 +474,10 @@ int64_t finish_job_run(struct job *job, struct files *files)
         result = 0; /* rolled, and nothing was appended since */
     }
     if (result >= 0) {
-        segment_path(path, place->directory, place->name, finish->log_end, "snapshot");
-        result = directory_write_file(files, path, finish->snapshot, finish->snapshot_bytes);
+        result = snapshot_task_run(&finish->snapshot, files);
     }
     if (result >= 0) {
-        result = stray_snapshots_remove(files, place, finish->log_end);
+        snapshots_remove(files, place, INT64_MAX, finish->log_end, finish->told_snapshot);
     }
     if (result >= 0) {
         place_path(path, place, "leader-epoch-checkpoint");

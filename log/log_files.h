@@ -14,6 +14,7 @@
 #include "core/reactor.h"
 #include "log/directory.h"
 #include "log/segment.h"
+#include "log/snapshot.h"
 
 /* Indexes as they stand in their files, and how far the segment goes. */
 struct segment_content {
@@ -61,8 +62,7 @@ struct make_job {
     uint8_t topic_id[16];
     int64_t base_offset;
     uint32_t bytes, bytes_min; /* of the extent; the least that serves; out: what there is */
-    void *snapshot;            /* malloc'd, NULL: none */
-    size_t snapshot_bytes;
+    struct snapshot_task snapshot;
 };
 int64_t make_job_run(struct job *job, struct files *files);
 
@@ -146,10 +146,10 @@ struct finish_job {
     struct job job;
     struct log *log;
     struct index_task index;
-    void *snapshot; /* malloc'd, as epochs */
-    size_t snapshot_bytes;
+    struct snapshot_task snapshot;
     int64_t log_end;
-    char *epochs;
+    int64_t told_snapshot; /* named by a STATE until the final one is durable; -1: none */
+    char *epochs;          /* malloc'd */
     size_t epochs_bytes;
     int ballast_fd;
 };

@@ -8,191 +8,118 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define NO_PLACE UINT32_MAX
-enum { NO_COORDINATOR_EPOCH = -1, NO_TXN = -1 };
+enum {
+    NO_COORDINATOR_EPOCH = -1,
+    NO_TXN = -1,
+    OLDEST_MAX = 16, /* looked at for one that may go: those before it have transactions open */
+};
 
 void producers_init(struct producers *producers, uint32_t producers_max)
 {
-    assert(producers_max > 0 && producers_max < INT32_MAX / 2);
-    *producers =
-        (struct producers){.producers_max = producers_max, .oldest = NO_PLACE, .newest = NO_PLACE};
+    assert(producers_max > 0 && producers_max <= PRODUCERS_MAX);
+    *producers = (struct producers){.producers_max = producers_max};
+    producer_table_init(&producers->table);
 }
 
-void producers_deinit(struct producers *producers)
+static void charge(struct producers *producers, int64_t count)
 {
-    free(producers->pool);
-    free(producers->slots);
-    producers_init(producers, producers->producers_max);
+    if (producers->charged) {
+        producers->charged->bytes += (uint64_t)(count * PRODUCER_CHARGE_BYTES);
+    }
 }
 
 void producers_clear(struct producers *producers)
 {
-    producers_deinit(producers);
+    charge(producers, -(int64_t)producers->table.count);
+    producer_table_deinit(&producers->table);
+    producers->expire_at = 0;
 }
 
-/* -- the table: producers in a pool, found through open addressing ------------------------------ */
-
-static uint32_t home_slot(const struct producers *producers, int64_t producer_id)
+void producers_deinit(struct producers *producers)
 {
-    uint64_t mixed = (uint64_t)producer_id * UINT64_C(0x9e3779b97f4a7c15);
-    return (uint32_t)(mixed >> 32) & (producers->slots_count - 1);
+    producers_clear(producers);
 }
 
-/* The slot that holds the id, or the free one where it would be. */
-static uint32_t find_slot(const struct producers *producers, int64_t producer_id)
+void producers_charge(struct producers *producers, struct budget *charged)
 {
-    uint32_t slot = home_slot(producers, producer_id);
-    while (producers->slots[slot] != 0 &&
-           producers->pool[producers->slots[slot] - 1].producer_id != producer_id) {
-        slot = (slot + 1) & (producers->slots_count - 1);
-    }
-    return slot;
-}
-
-static struct producer *find(const struct producers *producers, int64_t producer_id)
-{
-    if (producers->count == 0) {
-        return NULL;
-    }
-    uint32_t place = producers->slots[find_slot(producers, producer_id)];
-    return place == 0 ? NULL : &producers->pool[place - 1];
+    charge(producers, -(int64_t)producers->table.count);
+    producers->charged = charged;
+    charge(producers, producers->table.count);
 }
 
 const struct producer *producers_find(const struct producers *producers, int64_t producer_id)
 {
-    return find(producers, producer_id);
+    return producer_table_find(&producers->table, producer_id);
 }
 
-static int grow(struct producers *producers)
-{
-    uint32_t room = producers->room ? producers->room * 2 : 1;
-    uint32_t slots_count = room < 4 ? 8 : room * 2; /* at most half full */
-    struct producer *pool = realloc(producers->pool, room * sizeof(*pool));
-    if (!pool) {
-        return -ENOMEM;
-    }
-    producers->pool = pool;
-    uint32_t *slots = calloc(slots_count, sizeof(*slots));
-    if (!slots) {
-        return -ENOMEM;
-    }
-    free(producers->slots);
-    producers->slots = slots;
-    producers->slots_count = slots_count;
-    producers->room = room;
-    for (uint32_t place = 0; place < producers->count; place++) {
-        slots[find_slot(producers, pool[place].producer_id)] = place + 1;
-    }
-    return 0;
-}
-
-static void unlink_age(struct producers *producers, const struct producer *producer)
-{
-    if (producer->older == NO_PLACE) {
-        producers->oldest = producer->newer;
-    } else {
-        producers->pool[producer->older].newer = producer->newer;
-    }
-    if (producer->newer == NO_PLACE) {
-        producers->newest = producer->older;
-    } else {
-        producers->pool[producer->newer].older = producer->older;
-    }
-}
-
-static void link_newest(struct producers *producers, uint32_t place)
-{
-    struct producer *producer = &producers->pool[place];
-    producer->older = producers->newest;
-    producer->newer = NO_PLACE;
-    if (producers->newest == NO_PLACE) {
-        producers->oldest = place;
-    } else {
-        producers->pool[producers->newest].newer = place;
-    }
-    producers->newest = place;
-}
-
-/* Empties the slot, and moves back those behind it that would no longer be found. */
-static void empty_slot(struct producers *producers, uint32_t slot)
-{
-    uint32_t mask = producers->slots_count - 1;
-    uint32_t next = slot;
-    for (;;) {
-        next = (next + 1) & mask;
-        if (producers->slots[next] == 0) {
-            break;
-        }
-        uint32_t home =
-            home_slot(producers, producers->pool[producers->slots[next] - 1].producer_id);
-        if (((next - home) & mask) >= ((next - slot) & mask)) {
-            producers->slots[slot] = producers->slots[next];
-            slot = next;
-        }
-    }
-    producers->slots[slot] = 0;
-}
+/* -- coming and going -------------------------------------------------------------------------- */
 
 static void forget(struct producers *producers, uint32_t place)
 {
-    unlink_age(producers, &producers->pool[place]);
-    empty_slot(producers, find_slot(producers, producers->pool[place].producer_id));
-    uint32_t last = --producers->count;
-    if (place == last) {
-        return;
-    }
-    /* The last one of the pool takes the free place. */
-    struct producer *moved = &producers->pool[place];
-    producers->slots[find_slot(producers, producers->pool[last].producer_id)] = place + 1;
-    *moved = producers->pool[last];
-    if (moved->older == NO_PLACE) {
-        producers->oldest = place;
-    } else {
-        producers->pool[moved->older].newer = place;
-    }
-    if (moved->newer == NO_PLACE) {
-        producers->newest = place;
-    } else {
-        producers->pool[moved->newer].older = place;
-    }
+    producer_table_remove(&producers->table, place);
+    charge(producers, -1);
 }
 
-static void forget_oldest(struct producers *producers)
+static bool is_full(const struct producers *producers)
 {
-    uint32_t place = producers->oldest;
-    while (place != NO_PLACE && producers->pool[place].txn_first_offset != NO_TXN) {
-        place = producers->pool[place].newer;
-    }
-    if (place != NO_PLACE) {
-        forget(producers, place);
-    }
+    const struct budget *charged = producers->charged;
+    return producers->table.count >= producers->producers_max ||
+           (charged && charged->bytes + PRODUCER_CHARGE_BYTES > charged->bytes_max);
 }
 
-/* The producer, made if it is not there. NULL: no memory. Nothing else fails. */
+/* The one that wrote longest ago, without a transaction. */
+static uint32_t oldest_idle(const struct producers *producers)
+{
+    uint32_t place = producers->table.oldest;
+    for (int i = 0; i < OLDEST_MAX && place != NO_PRODUCER; i++) {
+        const struct producer *producer = producer_at(&producers->table, place);
+        if (producer->txn_first_offset == NO_TXN) {
+            return place;
+        }
+        place = producer->newer;
+    }
+    return NO_PRODUCER;
+}
+
+/* Its last batch was so long ago that no retry of it can come. */
+static bool is_too_old(const struct producers *producers, uint32_t place)
+{
+    uint32_t touched_s = producer_at(&producers->table, place)->touched_s;
+    return producers->now_s - (touched_s ? touched_s : producers->loaded_s) >= PRODUCER_ACTIVE_S;
+}
+
+/* Is there a place for a new one? */
+static bool has_place(const struct producers *producers)
+{
+    if (!is_full(producers)) {
+        return true;
+    }
+    uint32_t place = oldest_idle(producers);
+    return place != NO_PRODUCER && is_too_old(producers, place);
+}
+
+/* The producer, made if it is not there. NULL: no memory. Nothing else fails: what comes from a
+ * leader or the disk is applied, and nobody goes if all have transactions open. */
 static struct producer *find_or_make(struct producers *producers, int64_t producer_id)
 {
-    struct producer *known = find(producers, producer_id);
+    struct producer *known = producer_table_find(&producers->table, producer_id);
     if (known) {
         return known;
     }
-    if (producers->count >= producers->producers_max) {
-        forget_oldest(
-            producers); /* nobody, if all have transactions open: their coordinator ends them */
+    uint32_t place = is_full(producers) ? oldest_idle(producers) : NO_PRODUCER;
+    if (place != NO_PRODUCER) {
+        forget(producers, place);
     }
-    if (producers->count == producers->room && grow(producers) < 0) {
-        return NULL;
+    struct producer *producer = producer_table_add(&producers->table, producer_id);
+    if (producer) {
+        producer->producer_epoch = BATCH_NO_PRODUCER_EPOCH;
+        producer->coordinator_epoch = NO_COORDINATOR_EPOCH;
+        producer->last_timestamp = BATCH_NO_TIMESTAMP;
+        producer->txn_first_offset = NO_TXN;
+        producer->touched_s = producers->now_s;
+        charge(producers, 1);
     }
-    uint32_t place = producers->count++;
-    producers->pool[place] = (struct producer){
-        .producer_id = producer_id,
-        .producer_epoch = BATCH_NO_PRODUCER_EPOCH,
-        .coordinator_epoch = NO_COORDINATOR_EPOCH,
-        .last_timestamp = BATCH_NO_TIMESTAMP,
-        .txn_first_offset = NO_TXN,
-    };
-    producers->slots[find_slot(producers, producer_id)] = place + 1;
-    link_newest(producers, place);
-    return &producers->pool[place];
+    return producer;
 }
 
 /* -- checking and applying ---------------------------------------------------------------------- */
@@ -228,7 +155,11 @@ enum producers_answer producers_check(const struct producers *producers, const s
 {
     assert(batch_has_producer(batch) && !(batch->attributes & BATCH_CONTROL));
     *refusal = REFUSAL_NONE;
-    const struct producer *producer = find(producers, batch->producer_id);
+    const struct producer *producer = producers_find(producers, batch->producer_id);
+    if (!producer && !has_place(producers)) {
+        *refusal = REFUSAL_THROTTLING_QUOTA_EXCEEDED;
+        return PRODUCERS_REFUSED;
+    }
     if (!producer || producer->producer_epoch == BATCH_NO_PRODUCER_EPOCH) {
         return PRODUCERS_NEW; /* what it wrote before may be gone: any sequence is good */
     }
@@ -267,9 +198,9 @@ static void add_batch(struct producer *producer, const struct producer_batch *ba
 static struct producer *touched(struct producers *producers, int64_t producer_id)
 {
     struct producer *producer = find_or_make(producers, producer_id);
-    if (producer && producer->newer != NO_PLACE) {
-        unlink_age(producers, producer);
-        link_newest(producers, (uint32_t)(producer - producers->pool));
+    if (producer) {
+        producer->touched_s = producers->now_s;
+        producer_table_touch(&producers->table, producer);
     }
     return producer;
 }
@@ -312,8 +243,8 @@ int producers_apply_marker(struct producers *producers, const struct batch *batc
 int64_t producers_first_open_offset(const struct producers *producers)
 {
     int64_t first = NO_TXN;
-    for (uint32_t place = 0; place < producers->count; place++) {
-        int64_t offset = producers->pool[place].txn_first_offset;
+    for (uint32_t place = 0; place < producers->table.count; place++) {
+        int64_t offset = producer_at(&producers->table, place)->txn_first_offset;
         if (offset != NO_TXN && (first == NO_TXN || offset < first)) {
             first = offset;
         }
@@ -321,25 +252,36 @@ int64_t producers_first_open_offset(const struct producers *producers)
     return first;
 }
 
-uint32_t producers_expire(struct producers *producers, int64_t now_ms, int64_t expiration_ms,
-                          uint32_t count_max)
+bool producers_expire(struct producers *producers, int64_t now_ms, int64_t expiration_ms,
+                      uint32_t count_max)
 {
-    uint32_t forgotten = 0;
-    for (uint32_t looked_at = 0; looked_at < count_max && producers->count > 0; looked_at++) {
-        if (producers->expire_at >= producers->count) {
+    const struct producer_table *table = &producers->table;
+    for (uint32_t looked_at = 0; looked_at < count_max; looked_at++) {
+        if (producers->expire_at >= table->count) {
             producers->expire_at = 0;
-            break; /* once around */
+            return true;
         }
-        const struct producer *producer = &producers->pool[producers->expire_at];
+        const struct producer *producer = producer_at(table, producers->expire_at);
         int64_t silent_ms = (int64_t)((uint64_t)now_ms - (uint64_t)producer->last_timestamp);
         if (producer->txn_first_offset == NO_TXN && silent_ms >= expiration_ms) {
             forget(producers, producers->expire_at); /* the last one moves here: look again */
-            forgotten++;
         } else {
             producers->expire_at++;
         }
     }
-    return forgotten;
+    return false;
+}
+
+bool producers_forget_idle(struct producers *producers, uint32_t count_max)
+{
+    for (uint32_t forgotten = 0; forgotten < count_max; forgotten++) {
+        uint32_t place = oldest_idle(producers);
+        if (place == NO_PRODUCER || !is_too_old(producers, place)) {
+            return true;
+        }
+        forget(producers, place);
+    }
+    return false;
 }
 
 /*
@@ -349,13 +291,23 @@ uint32_t producers_expire(struct producers *producers, int64_t now_ms, int64_t e
  */
 enum { ENCODING_VERSION = 1, ENCODED_HEAD = 5, ENCODED_PRODUCER = 31, ENCODED_BATCH = 24 };
 
+static_assert(ENCODED_PRODUCER + PRODUCER_BATCHES_MAX * ENCODED_BATCH == PRODUCER_ENCODED_BYTES_MAX,
+              "a STATE's bound");
+
 size_t producers_encoded_bytes(const struct producers *producers)
 {
-    size_t bytes = ENCODED_HEAD + (size_t)producers->count * ENCODED_PRODUCER;
-    for (uint32_t place = 0; place < producers->count; place++) {
-        bytes += (size_t)producers->pool[place].batches_count * ENCODED_BATCH;
+    size_t bytes = ENCODED_HEAD + (size_t)producers->table.count * ENCODED_PRODUCER;
+    for (uint32_t place = 0; place < producers->table.count; place++) {
+        bytes += (size_t)producer_at(&producers->table, place)->batches_count * ENCODED_BATCH;
     }
     return bytes;
+}
+
+static uint8_t *encode_head(const struct producers *producers, uint8_t *at)
+{
+    at[0] = ENCODING_VERSION;
+    big_endian_store32(at + 1, producers->table.count);
+    return at + ENCODED_HEAD;
 }
 
 static uint8_t *encode_producer(const struct producer *producer, uint8_t *at)
@@ -378,13 +330,10 @@ static uint8_t *encode_producer(const struct producer *producer, uint8_t *at)
 
 void producers_encode(const struct producers *producers, void *to)
 {
-    uint8_t *at = to;
-    at[0] = ENCODING_VERSION;
-    big_endian_store32(at + 1, producers->count);
-    at += ENCODED_HEAD;
-    for (uint32_t place = producers->oldest; place != NO_PLACE;
-         place = producers->pool[place].newer) {
-        at = encode_producer(&producers->pool[place], at);
+    uint8_t *at = encode_head(producers, to);
+    for (uint32_t place = producers->table.oldest; place != NO_PRODUCER;
+         place = producer_at(&producers->table, place)->newer) {
+        at = encode_producer(producer_at(&producers->table, place), at);
     }
 }
 
@@ -399,7 +348,7 @@ static bool is_possible(const struct producer_batch *batch)
 static int decode_producer(struct producers *producers, struct cursor *cursor)
 {
     int64_t producer_id = cursor_int64(cursor);
-    if (cursor->failed || producer_id < 0 || find(producers, producer_id)) {
+    if (cursor->failed || producer_id < 0 || producers_find(producers, producer_id)) {
         return -EBADMSG;
     }
     struct producer *producer = find_or_make(producers, producer_id);
@@ -452,13 +401,16 @@ int producers_decode(struct producers *producers, const void *from, size_t bytes
  *     id 8, epoch 2, last sequence 4, last offset 8, offset delta 4, timestamp 8,
  *     coordinator epoch 4, transaction's first offset 8
  */
-enum { SNAPSHOT_VERSION = 1, SNAPSHOT_CRC = 2, SNAPSHOT_COUNT = 6, SNAPSHOT_HEAD = 10 };
-enum { SNAPSHOT_PRODUCER = 46 };
+enum {
+    SNAPSHOT_VERSION = 1,
+    SNAPSHOT_COUNT_POSITION = 6,
+    SNAPSHOT_HEAD_BYTES = 10,
+    SNAPSHOT_PRODUCER_BYTES = 46
+};
 
-size_t producers_snapshot_bytes(const struct producers *producers)
-{
-    return SNAPSHOT_HEAD + (size_t)producers->count * SNAPSHOT_PRODUCER;
-}
+static_assert((int)SNAPSHOT_PIECE_BYTES_MIN >= (int)PRODUCER_ENCODED_BYTES_MAX &&
+                  (int)SNAPSHOT_PIECE_BYTES_MIN >= (int)SNAPSHOT_PRODUCER_BYTES,
+              "one producer fits a piece");
 
 static void snapshot_producer(const struct producer *producer, uint8_t *at)
 {
@@ -476,24 +428,71 @@ static void snapshot_producer(const struct producer *producer, uint8_t *at)
     big_endian_store64(at + 38, (uint64_t)producer->txn_first_offset);
 }
 
-void producers_snapshot_encode(const struct producers *producers, void *to)
+void producers_snapshot_begin(struct producers_snapshot *snapshot,
+                              const struct producers *producers)
 {
-    uint8_t *start = to, *at = start + SNAPSHOT_HEAD;
-    for (uint32_t place = producers->oldest; place != NO_PLACE;
-         place = producers->pool[place].newer) {
-        snapshot_producer(&producers->pool[place], at);
-        at += SNAPSHOT_PRODUCER;
+    *snapshot = (struct producers_snapshot){.producers = producers, .stage = SNAPSHOT_HEAD};
+}
+
+/* Of one stage, as many as there is room for. */
+static uint8_t *snapshot_some(struct producers_snapshot *snapshot, uint8_t *at, const uint8_t *end)
+{
+    const struct producer_table *table = &snapshot->producers->table;
+    bool is_own = snapshot->stage == SNAPSHOT_OWN;
+    size_t bytes_max = is_own ? PRODUCER_ENCODED_BYTES_MAX : SNAPSHOT_PRODUCER_BYTES;
+    while (snapshot->next != NO_PRODUCER && (size_t)(end - at) >= bytes_max) {
+        const struct producer *producer = producer_at(table, snapshot->next);
+        if (is_own) {
+            at = encode_producer(producer, at);
+        } else {
+            snapshot_producer(producer, at);
+            at += SNAPSHOT_PRODUCER_BYTES;
+        }
+        snapshot->next = producer->newer;
     }
-    big_endian_store16(start, SNAPSHOT_VERSION);
-    big_endian_store32(start + SNAPSHOT_COUNT, producers->count);
-    big_endian_store32(start + SNAPSHOT_CRC,
-                       crc32c(0, start + SNAPSHOT_COUNT, (size_t)(at - start) - SNAPSHOT_COUNT));
+    if (snapshot->next == NO_PRODUCER) {
+        bool is_large = table->count > STATE_PRODUCERS_MAX;
+        snapshot->stage = !is_own && is_large ? SNAPSHOT_OWN_HEAD : SNAPSHOT_END;
+    }
+    return at;
+}
+
+size_t producers_snapshot_next(struct producers_snapshot *snapshot, uint8_t *to, size_t room)
+{
+    const struct producer_table *table = &snapshot->producers->table;
+    uint8_t *at = to, *summed = to;
+    assert(room >= SNAPSHOT_PIECE_BYTES_MIN);
+    switch (snapshot->stage) {
+    case SNAPSHOT_HEAD:
+        big_endian_store16(at, SNAPSHOT_VERSION);
+        big_endian_store32(at + SNAPSHOT_CRC_POSITION, 0);
+        big_endian_store32(at + SNAPSHOT_COUNT_POSITION, table->count);
+        at += SNAPSHOT_HEAD_BYTES;
+        summed += SNAPSHOT_COUNT_POSITION;
+        snapshot->next = table->oldest;
+        snapshot->stage = SNAPSHOT_KAFKAS;
+        break;
+    case SNAPSHOT_OWN_HEAD:
+        at = encode_head(snapshot->producers, at);
+        snapshot->next = table->oldest;
+        snapshot->stage = SNAPSHOT_OWN;
+        break;
+    case SNAPSHOT_KAFKAS:
+    case SNAPSHOT_OWN:
+    case SNAPSHOT_END:
+        break;
+    }
+    if (snapshot->stage == SNAPSHOT_KAFKAS || snapshot->stage == SNAPSHOT_OWN) {
+        at = snapshot_some(snapshot, at, to + room);
+    }
+    snapshot->crc = crc32c(snapshot->crc, summed, (size_t)(at - summed));
+    return (size_t)(at - to);
 }
 
 static int decode_snapshot_producer(struct producers *producers, struct cursor *cursor)
 {
     int64_t producer_id = cursor_int64(cursor);
-    if (producer_id < 0 || find(producers, producer_id)) {
+    if (producer_id < 0 || producers_find(producers, producer_id)) {
         return -EBADMSG;
     }
     struct producer *producer = find_or_make(producers, producer_id);
@@ -531,8 +530,15 @@ int producers_snapshot_decode(struct producers *producers, const void *from, siz
         crc != crc32c(0, cursor.at, cursor_left(&cursor))) {
         return -EBADMSG;
     }
+    int32_t count = cursor_count(&cursor, SNAPSHOT_PRODUCER_BYTES);
+    size_t kafkas_bytes = (size_t)count * SNAPSHOT_PRODUCER_BYTES;
+    if (!cursor.failed &&
+        cursor_left(&cursor) > kafkas_bytes) { /* ours: all of it once more, in full */
+        (void)cursor_take(&cursor, kafkas_bytes);
+        size_t left = cursor_left(&cursor);
+        return producers_decode(producers, cursor_take(&cursor, left), left);
+    }
     int result = 0;
-    int32_t count = cursor_count(&cursor, SNAPSHOT_PRODUCER);
     for (int32_t i = 0; i < count && result == 0; i++) {
         result = decode_snapshot_producer(producers, &cursor);
     }

@@ -314,6 +314,9 @@ static int read_state(struct recovering *at, const struct replay_entry *entry,
     free(payload);
     state->log_id = entry->log_id;
     state->log_sequence = entry->log_sequence;
+    if (!error) {
+        producer_table_seed(&state->producers.table, at->meta.salt);
+    }
     return error;
 }
 

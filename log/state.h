@@ -11,6 +11,7 @@
 #include "log/epochs.h"
 #include "log/producers.h"
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -36,8 +37,17 @@ struct log_state {
     uint32_t index_bytes; /* durable entries of the active segment's files */
     uint32_t time_index_bytes;
     struct epochs epochs;
+    /* All of them, at log_end; or, in a STATE of ours, those of its basis, if it names one. */
     struct producers producers;
+    struct producers_basis basis; /* `encoded` NULL and no file: this STATE itself */
 };
+
+/* A STATE has a bound, whatever the log has seen: it fits any commit. */
+enum {
+    STATE_BYTES_MAX = 2 + 2 + 16 + 4 + 8 + 8 + 4 + 4 + 8 * 6 + 4 + 4 + 8 + 8 + 4 + 2 +
+                      LOG_NAME_BYTES_MAX + 4 + EPOCHS_MAX * 12 + 4 + STATE_PRODUCERS_BYTES_MAX,
+};
+static_assert(STATE_BYTES_MAX <= 10 << 10, "several fit into the smallest commit, and into a step");
 
 /* Bytes that state_encode will write. */
 uint32_t state_bytes(const struct log_state *state);

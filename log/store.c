@@ -2,6 +2,7 @@
 #include "log/store.h"
 
 #include "log/log_files.h"
+#include "log/snapshot.h"
 #include "log/write_back.h"
 
 #include <assert.h>
@@ -46,7 +47,8 @@ struct log *store_create_log(struct store *store, const uint8_t topic_id[16], co
         return NULL;
     }
     epochs_init(&state.epochs);
-    producers_init(&state.producers, store->options.producers_max);
+    producers_init(&state.producers, PRODUCERS_MAX);
+    producer_table_seed(&state.producers.table, store->options.salt);
     struct log *log = NULL;
     if (epochs_assign(&state.epochs, leader_epoch, 0) >= 0) {
         log = log_new(store, &state, settings);
@@ -92,9 +94,13 @@ static void state_of(const struct log *log, struct log_state *state)
         .max_timestamp_offset = active->time_index.max_offset,
         .index_bytes = active->offset_entries_settled * OFFSET_INDEX_ENTRY_BYTES,
         .time_index_bytes = active->time_entries_settled * TIME_INDEX_ENTRY_BYTES,
-        .epochs = log->epochs, /* looked at only, as producers */
-        .producers = log->producers,
+        .epochs = log->epochs, /* looked at only, as what follows */
     };
+    if (producers_count(&log->producers) <= STATE_PRODUCERS_MAX) {
+        state->producers = log->producers;
+    } else {
+        state->basis = log->basis;
+    }
     memcpy(state->topic_id, log->topic_id, sizeof(state->topic_id));
     snprintf(state->name, sizeof(state->name), "%s", log->name);
 }
@@ -144,10 +150,12 @@ static uint32_t state_write(struct store *store, struct log *log)
     log->is_state_out = true;
     log->state_base = state.segment_base;
     log->is_dropped_said = log->dropped;
+    log->said_snapshot = state.basis.is_file ? state.basis.offset : -1;
     store->states_out++;
     journal_append(&store->journal, &log->state_entry, state_durable);
     store_holders(store, log->state_entry.file_ordinal)->states_in_flight++;
     free(buffer);
+    snapshot_maybe(log);
     return bytes;
 }
 
@@ -188,6 +196,7 @@ static void state_durable(struct op *op)
         list_push(&holders->states, &log->state_link); /* out of where the last one was */
         log->told_base = log->state_base;
         log->is_dropped_told = log->is_dropped_said;
+        log->told_snapshot = log->said_snapshot;
         write_back_release(store);
         if (log->is_state_wanted) {
             log->is_state_wanted = false;

@@ -31,11 +31,12 @@ struct store_options {
     uint64_t salt;
     uint64_t journal_bytes; /* this core's part of the directory's journal budget */
     uint32_t journal_file_bytes;
-    uint32_t fetch_read_bytes; /* piece of a cold read; 0: 256 KiB */
-    uint32_t fds_max;          /* segment files open at once; 0: 256 */
-    uint32_t producers_max;    /* per log; 0: PRODUCERS_MAX_DEFAULT */
-    bool was_clean;            /* what no log uses is as a clean stop left it */
-    uint64_t idle_us;          /* a log silent for so long is written out; 0: 10 s */
+    uint32_t fetch_read_bytes;   /* piece of a cold read; 0: 256 KiB */
+    uint32_t fds_max;            /* segment files open at once; 0: 256 */
+    uint32_t producers_max;      /* per log; 0: a quarter of what the budget has for them */
+    int64_t producers_expire_ms; /* producer.id.expiration.ms; 0: never */
+    bool was_clean;              /* what no log uses is as a clean stop left it */
+    uint64_t idle_us;            /* a log silent for so long is written out; 0: 10 s */
     /* Of one step on the reactor, then it yields: bytes copied, 0: 256 KiB; items (appends ended,
      * logs opened, segments settled), 0: 64. */
     uint32_t step_bytes, step_items;
@@ -104,6 +105,18 @@ struct store {
     struct op fail_op;
     bool is_fail_due;
     int ballast_fd;
+
+    /* snapshot.c */
+    struct list snapshots, snapshots_flushing; /* logs with one that is not durable yet */
+    uint32_t snapshots_out;                    /* being written */
+
+    /* expiry.c */
+    struct list expiring; /* logs with producers, the next to be looked through first */
+    uint32_t expiring_count, expiring_left;
+    bool is_expiry_due, is_expiry_pressed;
+    uint64_t expiry_pressed_us;
+    struct timer expiry_timer;
+    struct op expiry_op;
 
     /* store_life.c */
     struct op *op; /* of store_open or store_close */

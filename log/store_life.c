@@ -12,7 +12,9 @@
  * The files of a log that nobody used since a clean stop are still as that stop left them.
  */
 #include "log/clean_stop.h"
+#include "log/expiry.h"
 #include "log/log_files.h"
+#include "log/snapshot.h"
 #include "log/store.h"
 #include "log/write_back.h"
 
@@ -32,8 +34,8 @@ enum {
     CLOSE_RETRY_US = 5 * 1000, /* after a failure, until all is home */
     FINISHES_MAX = 64,         /* jobs out at once */
     FINISH_ITEMS = 4,          /* of a step: what it takes to begin one */
-    PRODUCER_BYTES_MAX = 256,  /* of one in a STATE, more than it takes */
-    STATE_OTHER_BYTES = 2048,  /* of a STATE without producers and many epochs */
+    PRODUCERS_SHARE = 4,       /* one log may have a quarter of the budget's producers, ... */
+    PRODUCERS_LEAST = 2 * STATE_PRODUCERS_MAX, /* ... or so many, however small that is */
 };
 
 static void ballast_opened(struct op *op);
@@ -100,12 +102,13 @@ static bool store_init(struct store *store, struct reactor *reactor,
     own->idle_us = own->idle_us ? own->idle_us : IDLE_US;
     own->step_bytes = own->step_bytes ? own->step_bytes : STEP_BYTES;
     own->step_items = own->step_items ? own->step_items : STEP_ITEMS;
-    uint32_t producers_max = own->producers_max ? own->producers_max : PRODUCERS_MAX_DEFAULT;
-    uint32_t state_bytes_max = commit_bytes_max(store) / 2; /* a STATE fits into one commit */
-    uint32_t fitting = state_bytes_max > STATE_OTHER_BYTES
-                           ? (state_bytes_max - STATE_OTHER_BYTES) / PRODUCER_BYTES_MAX
-                           : 0;
-    own->producers_max = producers_max < fitting ? producers_max : fitting + 1;
+    if (own->producers_max == 0) {
+        uint64_t bytes = reactor->slabs.budgets[BUDGET_PRODUCERS].bytes_max / PRODUCERS_SHARE;
+        uint64_t fitting = bytes / PRODUCER_CHARGE_BYTES;
+        own->producers_max = fitting < PRODUCERS_LEAST ? PRODUCERS_LEAST
+                             : fitting > PRODUCERS_MAX ? PRODUCERS_MAX
+                                                       : (uint32_t)fitting;
+    }
     store->logs_end = &store->logs;
     store->holders_count = files_max(store) + 1;
     store->holders = malloc(store->holders_count * sizeof(*store->holders));
@@ -128,6 +131,9 @@ static bool store_init(struct store *store, struct reactor *reactor,
     list_init(&store->state_queue);
     list_init(&store->fds);
     list_init(&store->loaded);
+    list_init(&store->snapshots);
+    list_init(&store->snapshots_flushing);
+    list_init(&store->expiring);
     return write_back_init(store);
 }
 
@@ -253,6 +259,7 @@ void store_close(struct store *store, struct clean_stop_log *logs, struct op *op
     store->stop_logs = logs;
     timer_cancel(store->reactor, &store->idle_timer);
     timer_cancel(store->reactor, &store->retry_timer);
+    expiry_stop(store);
     store_go_on(store);
 }
 
@@ -280,22 +287,21 @@ static void finish_begin(struct log *log)
     job->log = log;
     job->log_end = log->log_end;
     job->ballast_fd = store->ballast_fd;
-    job->snapshot_bytes = producers_snapshot_bytes(&log->producers);
-    job->snapshot = malloc(job->snapshot_bytes);
+    link_remove(&log->snapshot_link); /* this one is newer */
+    log->written = (struct producers_basis){0};
+    job->snapshot = snapshot_task_at(log, log->log_end);
+    job->told_snapshot = log->told_snapshot;
     size_t room = 32 + (size_t)log->epochs.count * 34; /* two numbers a line */
     job->epochs = malloc(room);
     segment_seal(active);
     uint32_t entries = UINT32_MAX; /* few: all was settled before */
-    if (!job->snapshot || !job->epochs ||
-        !index_task_begin(&job->index, active, active->appended, true, true) ||
+    if (!job->epochs || !index_task_begin(&job->index, active, active->appended, true, true) ||
         !index_task_encode(&job->index, active, &entries)) {
-        free(job->snapshot);
         free(job->epochs);
         free(job);
         store_fail(store, -ENOMEM);
         return;
     }
-    producers_snapshot_encode(&log->producers, job->snapshot);
     int bytes = snprintf(job->epochs, room, "0\n%u\n", log->epochs.count);
     for (uint32_t i = 0; i < log->epochs.count; i++) {
         bytes += snprintf(job->epochs + bytes, room - (size_t)bytes, "%d %lld\n",
@@ -319,9 +325,11 @@ static void log_finished(struct op *op)
         struct segment *active = log_active(log);
         active->offset_entries_settled = job->index.offset_to;
         active->time_entries_settled = job->index.time_to;
+        if (job->snapshot.producers) {
+            snapshot_written(log, log->log_end, active->base_offset, log->end_position);
+        }
     }
     index_task_free(&job->index);
-    free(job->snapshot);
     free(job->epochs);
     free(job);
     log->busy--;
@@ -373,6 +381,7 @@ static void flush_begin(struct store *store)
         return;
     }
     *job = (struct flush_job){.job.run = flush_job_run, .store = store};
+    snapshots_flush_begun(store);
     store->finishes_out++;
     reactor_job(store->reactor, &job->job, all_flushed);
 }
@@ -389,6 +398,7 @@ static void all_flushed(struct op *op)
         store_fail(store, (int)result);
         return;
     }
+    (void)!snapshots_flushed(store, UINT32_MAX);
     store->step = STORE_TELLING;
     store->next = store->logs;
     store_go_on(store);
@@ -439,7 +449,7 @@ static bool is_step_queued(const struct store *store)
 {
     return store->is_press_due || store->is_writes_due || store->is_news_due ||
            store->is_resuming || store->is_state_due || store->is_fail_due || store->is_large_due ||
-           store->is_turn_due || store->open_done < store->open_count;
+           store->is_turn_due || store->is_expiry_due || store->open_done < store->open_count;
 }
 
 static bool is_anything_out(const struct store *store)
@@ -513,7 +523,7 @@ static void store_step(struct op *op)
         }
         break;
     case STORE_SETTLING:
-        if (write_back_drain(store)) {
+        if (write_back_drain(store) && store->snapshots_out == 0) {
             store->step = STORE_FINISHING;
             store->next = store->logs;
             store_go_on(store);
@@ -542,6 +552,7 @@ static void store_step(struct op *op)
         } else if (store->jobs == 0) {
             timer_cancel(store->reactor, &store->idle_timer);
             timer_cancel(store->reactor, &store->retry_timer);
+            expiry_stop(store);
             int64_t result = store->close_result < 0 ? store->close_result
                              : store->offline        ? -EIO
                                                      : 0;

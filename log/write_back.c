@@ -4,6 +4,7 @@
 #include "core/metrics.h"
 #include "log/log.h"
 #include "log/log_files.h"
+#include "log/snapshot.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -610,6 +611,7 @@ static void settle_gather(struct op *op)
         reactor_ready(store->reactor, op, settle_apply);
     } else {
         store->is_settle_wanted |= settle->count == SETTLE_SEGMENTS_MAX;
+        snapshots_flush_begun(store);
         reactor_job(store->reactor, &settle->job, settle_ended);
     }
 }
@@ -642,6 +644,10 @@ static void settle_apply(struct op *op)
 {
     struct settle_job *settle = container_of(op, struct settle_job, step);
     struct store *store = settle->store;
+    if (settle->result >= 0 && !snapshots_flushed(store, store->options.step_items)) {
+        reactor_ready(store->reactor, op, settle_apply);
+        return;
+    }
     for (uint32_t i = 0; i < store->options.step_items && settle->applied < settle->count; i++) {
         struct settle_task *task = &settle->tasks[settle->applied++];
         struct segment *segment = task->segment;

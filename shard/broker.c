@@ -341,6 +341,8 @@ static struct store_options store_options_of(struct broker *broker, uint32_t cor
                                   .fetch_read_bytes = READ_PIECE_BYTES,
                                   .fds_max = broker->options.segment_files_max,
                                   .was_clean = broker->recovery.was_clean,
+                                  .producers_expire_ms =
+                                      broker->options.settings.producer_id_expiration_ms,
                                   .failed = core_failed,
                                   .context = &broker->cores[core]};
 }

@@ -22,7 +22,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     assert(error == 0);
     assert(again.log_end == state.log_end && again.position == state.position);
     assert(again.epochs.count == state.epochs.count);
-    assert(again.producers.count == state.producers.count);
+    assert(again.producers.table.count == state.producers.table.count);
     state_deinit(&again);
     state_deinit(&state);
     free(encoded);

@@ -108,7 +108,7 @@ static inline struct keeper *keeper_new(uint64_t seed)
         .max_timestamp = -1,
     };
     epochs_init(&keeper->state.epochs);
-    producers_init(&keeper->state.producers, PRODUCERS_MAX_DEFAULT);
+    producers_init(&keeper->state.producers, PRODUCERS_MAX);
     return keeper;
 }
 
@@ -288,7 +288,7 @@ static inline void keeper_check(struct keeper *keeper)
     cr_assert_eq(found->log_end, knows->log_end);
     cr_assert_eq(found->max_timestamp, knows->max_timestamp);
     cr_assert_eq(found->max_timestamp_offset, knows->max_timestamp_offset);
-    cr_assert_eq(found->producers.count, knows->producers.count);
+    cr_assert_eq(found->producers.table.count, knows->producers.table.count);
     cr_assert_eq(found->epochs.count, knows->epochs.count);
     if (knows->position > 0) {
         char path[512], *text;

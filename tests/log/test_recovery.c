@@ -519,7 +519,7 @@ Test(recovery, does_not_take_a_new_topic_for_the_dropped_one_of_its_name)
         .max_timestamp = -1,
     };
     epochs_init(&state->epochs);
-    producers_init(&state->producers, PRODUCERS_MAX_DEFAULT);
+    producers_init(&state->producers, PRODUCERS_MAX);
     memset(keeper->bytes, 0, sizeof(keeper->bytes));
     keeper_append_state(keeper);
     keeper_append_batch(keeper, 2, -1);

@@ -27,7 +27,7 @@ static void fill(struct log_state *state)
         .time_index_bytes = 120,
     };
     epochs_init(&state->epochs);
-    producers_init(&state->producers, PRODUCERS_MAX_DEFAULT);
+    producers_init(&state->producers, PRODUCERS_MAX);
     cr_assert_eq(epochs_assign(&state->epochs, 3, 0), 1);
     cr_assert_eq(epochs_assign(&state->epochs, 7, 4500), 1);
     for (int64_t id = 1; id <= 3; id++) {
@@ -75,7 +75,7 @@ Test(state, says_what_it_was_told)
     cr_assert_eq(read.epochs.count, 2);
     cr_assert_eq(read.epochs.starts[1].epoch, 7);
     cr_assert_eq(read.epochs.starts[1].start_offset, 4500);
-    cr_assert_eq(read.producers.count, 3);
+    cr_assert_eq(read.producers.table.count, 3);
     const struct producer *producer = producers_find(&read.producers, 2000);
     cr_assert(producer && producer->batches[0].last_sequence == 14);
     state_deinit(&read);
@@ -95,6 +95,52 @@ Test(state, remembers_that_a_log_was_dropped)
     state_deinit(&read);
     state_deinit(&wrote);
     free(buffer);
+}
+
+Test(state, has_a_bound)
+{
+    struct log_state state;
+    fill(&state);
+    memset(state.name, 'n', LOG_NAME_BYTES_MAX - 2);
+    strcpy(state.name + LOG_NAME_BYTES_MAX - 2, "-0");
+    for (int32_t epoch = 10; epoch < 10 + 2 * EPOCHS_MAX; epoch++) {
+        cr_assert_geq(epochs_assign(&state.epochs, epoch, 5000 + epoch), 0);
+    }
+    for (int64_t i = 0; i < STATE_PRODUCERS_MAX * PRODUCER_BATCHES_MAX; i++) {
+        struct batch batch = make_header();
+        batch.producer_id = i % (STATE_PRODUCERS_MAX - 3) + 1;
+        batch.producer_id = batch.producer_id < 4 ? batch.producer_id * 1000 : batch.producer_id;
+        batch.producer_epoch = 2;
+        batch.base_offset = 5000 + i;
+        cr_assert_eq(producers_apply(&state.producers, &batch), 0);
+    }
+    cr_assert_leq(state.producers.table.count, STATE_PRODUCERS_MAX);
+    cr_assert_geq(state_bytes(&state), STATE_BYTES_MAX - 1000);
+    cr_assert_leq(state_bytes(&state), STATE_BYTES_MAX);
+    state_deinit(&state);
+}
+
+Test(state, names_a_snapshot_for_more_producers)
+{
+    struct log_state wrote, read;
+    uint32_t bytes;
+    fill(&wrote);
+    wrote.basis = (struct producers_basis){
+        .offset = 4800, .segment_base = 4500, .position = 777, .is_file = true};
+    uint8_t *buffer = encoded(&wrote, &bytes);
+    cr_assert_eq(state_decode(&read, buffer, bytes), 0);
+    cr_assert(read.basis.is_file);
+    cr_assert_eq(read.basis.offset, 4800);
+    cr_assert_eq(read.basis.segment_base, 4500);
+    cr_assert_eq(read.basis.position, 777);
+    cr_assert_eq(read.producers.table.count, 0);
+    state_deinit(&read);
+    free(buffer);
+    wrote.basis.offset = wrote.log_end + 1; /* that cannot be */
+    buffer = encoded(&wrote, &bytes);
+    cr_assert_eq(state_decode(&read, buffer, bytes), -EBADMSG);
+    free(buffer);
+    state_deinit(&wrote);
 }
 
 Test(state, is_not_read_from_any_prefix_or_from_more)

@@ -6,10 +6,13 @@
 
 enum { TIMESTAMP_FIRST = 1000, TIMESTAMP_STEP = 10 };
 
-void line_init(struct line *line, uint32_t topic, uint32_t incarnation, int64_t producer_id)
+void line_init(struct line *line, uint32_t topic, uint32_t incarnation, int64_t producer_id,
+               uint32_t producers_count)
 {
-    *line = (struct line){
-        .producer_id = producer_id, .producer_epoch = 3, .partition = (int32_t)(topic % 3)};
+    *line = (struct line){.producer_id = producer_id,
+                          .producer_epoch = 3,
+                          .producers_count = producers_count,
+                          .partition = (int32_t)(topic % 3)};
     snprintf(line->topic, sizeof line->topic, "topic-%u", topic);
     snprintf(line->name, sizeof line->name, "%s-%d", line->topic, line->partition);
     memset(line->topic_id, 0xab, sizeof line->topic_id);
@@ -64,16 +67,31 @@ struct sent *line_send(struct line *line, uint32_t bytes, struct sim_random *ran
     sent->records = (int32_t)records_fill(&builder, bytes, sent->timestamp, random);
     struct batch header = {
         .partition_leader_epoch = BATCH_NO_LEADER_EPOCH,
-        .producer_id = line->producer_id,
-        .producer_epoch = line->producer_id < 0 ? BATCH_NO_PRODUCER_EPOCH : line->producer_epoch,
-        .base_sequence = line->producer_id < 0 ? BATCH_NO_SEQUENCE : line->next_sequence,
+        .producer_id = BATCH_NO_PRODUCER_ID,
+        .producer_epoch = BATCH_NO_PRODUCER_EPOCH,
+        .base_sequence = BATCH_NO_SEQUENCE,
     };
+    if (line->producer_id >= 0) {
+        sent->producer = (uint32_t)sim_below(random, line->producers_count);
+        header.producer_id = line->producer_id + sent->producer;
+        header.producer_epoch = line->producer_epoch;
+        header.base_sequence = line->next_sequences[sent->producer];
+        line->next_sequences[sent->producer] += sent->records;
+    }
     sent->batch_bytes = (uint32_t)batch_build_end(&builder, &header);
     assert(sent->batch_bytes > 0);
     line->count++;
     line->next_offset += sent->records;
-    line->next_sequence += sent->records;
     return sent;
+}
+
+bool line_is_recent(const struct line *line, uint32_t index, uint32_t found)
+{
+    uint32_t later = 0;
+    for (uint32_t i = index + 1; i < found; i++) {
+        later += line->sent[i].producer == line->sent[index].producer;
+    }
+    return later < 5;
 }
 
 uint32_t line_told(const struct line *line)
@@ -134,7 +152,7 @@ void line_settle(struct line *line, uint32_t found)
     while (line->count > found) {
         struct sent *sent = &line->sent[--line->count];
         line->next_offset = sent->base_offset;
-        line->next_sequence -= sent->records;
+        line->next_sequences[sent->producer] -= sent->records;
         sim_give(&memory_of_simulators, sent->bytes);
     }
     for (uint32_t i = 0; i < found; i++) {

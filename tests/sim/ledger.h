@@ -26,8 +26,11 @@ struct sent {
     int32_t records;
     int64_t base_offset; /* which it has, if it is there */
     int64_t timestamp;   /* of all its records; grows */
+    uint32_t producer;   /* of the line's, who sent it */
     bool told;
 };
+
+enum { LINE_PRODUCERS_MAX = 100 };
 
 struct line {
     char topic[32];
@@ -35,20 +38,24 @@ struct line {
     char name[48];
     uint8_t topic_id[16];
     enum line_state state;
-    int64_t producer_id; /* BATCH_NO_PRODUCER_ID: none */
+    int64_t producer_id; /* of the first; BATCH_NO_PRODUCER_ID: none */
     int16_t producer_epoch;
-    int32_t next_sequence;
+    uint32_t producers_count; /* their ids follow each other */
+    int32_t next_sequences[LINE_PRODUCERS_MAX];
     int64_t next_offset;
     struct sent *sent; /* [count] */
     uint32_t count, capacity;
 };
 
 /* A topic's incarnation: the number tells topics of one name apart. */
-void line_init(struct line *line, uint32_t topic, uint32_t incarnation, int64_t producer_id);
+void line_init(struct line *line, uint32_t topic, uint32_t incarnation, int64_t producer_id,
+               uint32_t producers_count);
 void line_deinit(struct line *line);
 
 /* A new batch at the end, of about so many bytes. */
 struct sent *line_send(struct line *line, uint32_t bytes, struct sim_random *random);
+/* Has its producer sent fewer than five of the first `found` after it? */
+bool line_is_recent(const struct line *line, uint32_t index, uint32_t found);
 /* How many of the first were acknowledged. */
 uint32_t line_told(const struct line *line);
 

@@ -24,6 +24,7 @@ enum {
     OUT_MAX = 5,
     DEPTH_MAX = 2, /* images of images */
     INNER_IMAGES_MAX = 2,
+    RETRIES = 4,
     LIFE_STEPS_MAX = 1 << 21,
 };
 
@@ -176,7 +177,7 @@ static void line_renew(struct scene *scene, struct line *line)
     uint32_t topic = (uint32_t)(line - scene->lines);
     assert(scene->dropped_count < LINES_MAX * LIVES_MAX);
     scene->dropped[scene->dropped_count++] = old;
-    line_init(line, topic, ++scene->incarnations, old.producer_id);
+    line_init(line, topic, ++scene->incarnations, old.producer_id, old.producers_count);
 }
 
 static void actor_dropped(struct op *op)
@@ -298,9 +299,10 @@ static bool line_goes_on(struct scene *scene, struct program *program, const str
         return true;
     }
     int64_t end = log->log_end;
-    if (found > 0 && line->producer_id >= 0) {
-        uint32_t recent = found < 5 ? found : 5;
-        const struct sent *sent = &line->sent[found - 1 - sim_below(&scene->random, recent)];
+    for (int i = 0; i < RETRIES && found > 0 && line->producer_id >= 0; i++) {
+        uint32_t index = (uint32_t)sim_below(&scene->random, found);
+        index = line_is_recent(line, index, found) ? index : found - 1;
+        const struct sent *sent = &line->sent[index];
         program_append(program, log, sent, &append);
         if (append.op.result != 0 || !append.duplicate || append.base_offset != sent->base_offset) {
             return proof_fail(scene->proof, "%s: a retry of the batch at %ld: %ld, %s at %ld",
@@ -573,7 +575,8 @@ static void shape_draw(struct scene *scene, struct sim_random *random)
     scene->rate = (uint32_t)sim_between(random, 1, 30);
     for (uint32_t i = 0; i < scene->lines_count; i++) {
         line_init(&scene->lines[i], i, scene->incarnations++,
-                  sim_chance(random, 70) ? 1000 + i : BATCH_NO_PRODUCER_ID);
+                  sim_chance(random, 70) ? 1000 * (i + 1) : BATCH_NO_PRODUCER_ID,
+                  sim_chance(random, 40) ? LINE_PRODUCERS_MAX >> sim_below(random, 3) : 1);
     }
 }
 
