@@ -16,11 +16,16 @@ MAY_KNOW = {
     "shard": {"core", "log", "net", "shard"},
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"', re.MULTILINE)
+OURS_IN_ANGLES = re.compile(
+    r"^\s*#\s*include\s*(<(?:\.\./|core/|log/|net/|shard/|tests/|bench/|tools/)[^>]*>|[A-Z_])",
+    re.MULTILINE)
 
 
 def wrong_includes(path, text):
     room = path.split("/")[0]
     includes = INCLUDE.findall(text)
+    for include in OURS_IN_ANGLES.findall(text):
+        yield f"{path}: {include} hides what it names"
     for include in includes:
         if "/" not in include:
             yield f'{path}: "{include}" does not name its room'
@@ -53,4 +58,9 @@ class Includes(unittest.TestCase):
         self.assertTrue(list(wrong_includes("log/x.c", '#include "net/frame.h"\n')))
         self.assertTrue(list(wrong_includes("core/x.c", '#include "log/batch.h"\n')))
         self.assertTrue(list(wrong_includes("net/x.c", '#include "cursor.h"\n')))
+        self.assertTrue(list(wrong_includes("log/x.c", "#include <net/frame.h>\n")))
+        self.assertTrue(list(wrong_includes("log/x.c", "#include FRAME_H\n")))
+        self.assertTrue(list(wrong_includes("log/log.c", '#include "core/op.h"\n')))
+        self.assertTrue(list(wrong_includes("net/x.c", '#include "tests/core/reactor_fixture.h"\n')))
+        self.assertFalse(list(wrong_includes("core/x.c", "#include <sys/socket.h>\n")))
         self.assertFalse(list(wrong_includes("shard/x.c", '#include "log/batch.h"\n')))
