@@ -22,6 +22,7 @@ COUNTS = re.compile(r"(?:\w+: )?(\d+) passed, (\d+) failed(?:, (\d+) skipped)?")
 BESIDE_MAX = 2  # the cores of the smallest machine this is run on
 FAILURE_LINES_MAX = 60
 FAILURE_WIDTH_MAX = 300
+SLOWEST_SHOWN = 3
 IN_CI = os.environ.get("CI") == "true"
 
 
@@ -33,6 +34,7 @@ class Suite:
         self.presets = [] if presets == "-" else presets.split(",")
         self.process = None
         self.passed = self.failed = self.skipped = 0
+        self.seconds = 0
 
     def start(self, arguments=""):
         self.path = OUTPUT / f"{self.name}.log"
@@ -78,7 +80,8 @@ class Suite:
             self.failed = 1
         if IN_CI:
             self.failed, self.skipped = self.failed + self.skipped, 0
-        self.say(lines, time.monotonic() - self.started)
+        self.seconds = time.monotonic() - self.started
+        self.say(lines, self.seconds)
 
     def refuse(self, reason):
         self.failed = 1
@@ -161,6 +164,8 @@ def main():
     counted = suites if named_build else suites + [build]
     passed, failed, skipped = (sum(getattr(suite, count) for suite in counted)
                                for count in ("passed", "failed", "skipped"))
+    slowest = sorted(counted, key=lambda suite: -suite.seconds)[:SLOWEST_SHOWN]
+    print("slowest: " + ", ".join(f"{suite.name} {suite.seconds:.0f} s" for suite in slowest))
     minutes, seconds = divmod(round(time.monotonic() - started), 60)
     print(f"in {minutes} min {seconds} s; whole outputs are in build/check/")
     print(f"{passed} passed, {failed} failed, {skipped} skipped", flush=True)
