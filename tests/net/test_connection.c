@@ -45,7 +45,9 @@ struct wire {
     bool pins_scarcely; /* little at a time, and nothing on top of what is pinned already */
     bool stopped;
     struct op stop;
-    uint8_t *back; /* what the client has received */
+    uint8_t *said; /* the frames that the client has sent */
+    size_t said_bytes;
+    uint8_t *back; /* what it has received */
     size_t back_bytes;
     bool ended; /* the client has seen the end */
 };
@@ -120,22 +122,38 @@ static struct reactor *reactor_of(struct wire *wire)
     return &wire->fixture.reactors[0];
 }
 
+/* A further client; from now on it is the one that speaks. The one before: for the test to close. */
+static int wire_connect(struct wire *wire)
+{
+    int pair[2], before = wire->client;
+    cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    cr_assert_eq(fcntl(pair[1], F_SETFL, O_NONBLOCK), 0);
+    wire->client = pair[1];
+    server_adopt(&wire->server, pair[0]);
+    return before;
+}
+
 static struct wire *wire_new(const struct server_options *options)
 {
     struct wire *wire = calloc(1, sizeof *wire);
     the_wire = wire;
     fixture_init(&wire->fixture, 1, "");
     wire->back = malloc(BACK_BYTES_MAX);
+    wire->said = malloc(BACK_BYTES_MAX);
     memory_init_slabs(&wire->memory, &reactor_of(wire)->slabs, BUDGET_REPLIES);
     static const struct server_options usual = {
         .frame_bytes_max = 16 << 20, .idle_us = 600000000, .progress_us = 600000000};
     server_init(&wire->server, reactor_of(wire), options ? options : &usual, wire, echo_start);
-    int pair[2];
-    cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
-    cr_assert_eq(fcntl(pair[1], F_SETFL, O_NONBLOCK), 0);
-    wire->client = pair[1];
-    server_adopt(&wire->server, pair[0]);
+    wire_connect(wire);
     return wire;
+}
+
+static void wire_give(struct wire *wire)
+{
+    fixture_deinit(&wire->fixture);
+    free(wire->said);
+    free(wire->back);
+    free(wire);
 }
 
 static void wire_stopped(struct op *op)
@@ -152,9 +170,7 @@ static void wire_free(struct wire *wire)
     for (uint32_t term = 0; term < BUDGET_TERMS; term++) {
         cr_assert_eq(reactor_of(wire)->slabs.budgets[term].bytes, 0, "term %u", term);
     }
-    fixture_deinit(&wire->fixture);
-    free(wire->back);
-    free(wire);
+    wire_give(wire);
 }
 
 static void wire_read(struct wire *wire)
@@ -212,45 +228,67 @@ static size_t make_frame(uint8_t *to, uint32_t bytes, uint8_t seed)
     return 4 + bytes;
 }
 
+/* One more frame of what will be said; its whole size. */
+static size_t wire_prepare(struct wire *wire, uint32_t bytes, uint8_t seed)
+{
+    size_t whole = make_frame(wire->said + wire->said_bytes, bytes, seed);
+    wire->said_bytes += whole;
+    cr_assert_leq(wire->said_bytes, BACK_BYTES_MAX);
+    return whole;
+}
+
+/* All that was prepared. */
+static void wire_say(struct wire *wire)
+{
+    wire_write(wire, wire->said, wire->said_bytes);
+}
+
+/* Two small ones, in one go; how large the first one is. */
+static size_t wire_ask_twice(struct wire *wire)
+{
+    size_t first = wire_prepare(wire, 30, 1);
+    wire_prepare(wire, 40, 2);
+    wire_say(wire);
+    return first;
+}
+
+static void wire_expect_echo(struct wire *wire)
+{
+    wire_await_bytes(wire, wire->said_bytes);
+    cr_assert_eq(memcmp(wire->back, wire->said, wire->said_bytes), 0);
+}
+
 Test(connection, hands_up_a_frame_and_sends_the_reply)
 {
     struct wire *wire = wire_new(NULL);
-    uint8_t frame[64];
-    size_t bytes = make_frame(frame, 20, 1);
-    wire_write(wire, frame, bytes);
-    wire_await_bytes(wire, bytes);
-    cr_assert_eq(memcmp(wire->back, frame, bytes), 0);
+    wire_prepare(wire, 20, 1);
+    wire_say(wire);
+    wire_expect_echo(wire);
     wire_free(wire);
 }
 
 Test(connection, takes_many_frames_from_one_receive_in_order)
 {
     struct wire *wire = wire_new(NULL);
-    uint8_t frames[300 * 64];
-    size_t bytes = 0;
     for (uint32_t i = 0; i < 300; i++) {
-        bytes += make_frame(frames + bytes, 10 + i % 50, (uint8_t)i);
+        wire_prepare(wire, 10 + i % 50, (uint8_t)i);
     }
-    wire_write(wire, frames, bytes);
-    wire_await_bytes(wire, bytes);
-    cr_assert_eq(memcmp(wire->back, frames, bytes), 0);
+    wire_say(wire);
+    wire_expect_echo(wire);
     wire_free(wire);
 }
 
 Test(connection, does_not_mind_where_frames_are_cut)
 {
     struct wire *wire = wire_new(NULL);
-    uint8_t frames[200];
-    size_t bytes = make_frame(frames, 30, 1);
-    bytes += make_frame(frames + bytes, 40, 2);
-    size_t total = 0;
-    for (size_t cut = 1; cut < bytes; cut++) {
-        wire_write(wire, frames, cut);
+    wire_prepare(wire, 30, 1);
+    wire_prepare(wire, 40, 2);
+    for (size_t cut = 1; cut < wire->said_bytes; cut++) {
+        wire_write(wire, wire->said, cut);
         wire_turn(wire, 3);
-        wire_write(wire, frames + cut, bytes - cut);
-        wire_await_bytes(wire, total + bytes);
-        cr_assert_eq(memcmp(wire->back + total, frames, bytes), 0);
-        total += bytes;
+        wire_write(wire, wire->said + cut, wire->said_bytes - cut);
+        wire_expect_echo(wire);
+        wire->back_bytes = 0;
     }
     wire_free(wire);
 }
@@ -258,14 +296,10 @@ Test(connection, does_not_mind_where_frames_are_cut)
 Test(connection, receives_a_large_frame_whole)
 {
     struct wire *wire = wire_new(NULL);
-    enum { BYTES = 3 << 20 };
-    uint8_t *frame = malloc(BYTES + 4 + 30);
-    size_t bytes = make_frame(frame, BYTES, 3);
-    bytes += make_frame(frame + bytes, 20, 4); /* one behind it */
-    wire_write(wire, frame, bytes);
-    wire_await_bytes(wire, bytes);
-    cr_assert_eq(memcmp(wire->back, frame, bytes), 0);
-    free(frame);
+    wire_prepare(wire, 3 << 20, 3);
+    wire_prepare(wire, 20, 4); /* one behind it */
+    wire_say(wire);
+    wire_expect_echo(wire);
     wire_free(wire);
 }
 
@@ -300,18 +334,14 @@ Test(connection, sends_replies_in_the_order_of_their_requests)
 {
     struct wire *wire = wire_new(NULL);
     wire->holds = true;
-    uint8_t frames[200];
-    size_t first = make_frame(frames, 30, 1);
-    size_t bytes = first + make_frame(frames + first, 40, 2);
-    wire_write(wire, frames, bytes);
+    wire_ask_twice(wire);
     wire_turn(wire, 5);
     cr_assert_eq(wire->echoes_count, 2);
     echo_answer(&wire->echoes[1]);
     wire_turn(wire, 5);
     cr_assert_eq(wire->back_bytes, 0);
     echo_answer(&wire->echoes[0]);
-    wire_await_bytes(wire, bytes);
-    cr_assert_eq(memcmp(wire->back, frames, bytes), 0);
+    wire_expect_echo(wire);
     wire_free(wire);
 }
 
@@ -324,10 +354,7 @@ Test(connection, tells_a_request_when_all_before_it_are_answered)
 {
     struct wire *wire = wire_new(NULL);
     wire->holds = true;
-    uint8_t frames[200];
-    size_t bytes = make_frame(frames, 30, 1);
-    bytes += make_frame(frames + bytes, 40, 2);
-    wire_write(wire, frames, bytes);
+    wire_ask_twice(wire);
     wire_turn(wire, 5);
     cr_assert(reply_await_turn(&wire->echoes[0].reply, &wire->echoes[0].turn, echo_has_turn));
     struct echo *second = &wire->echoes[1];
@@ -338,7 +365,7 @@ Test(connection, tells_a_request_when_all_before_it_are_answered)
     wire_turn(wire, 10);
     cr_assert(second->has_turn);
     echo_answer(second);
-    wire_await_bytes(wire, bytes);
+    wire_expect_echo(wire);
     wire_free(wire);
 }
 
@@ -346,10 +373,7 @@ Test(connection, does_not_hand_up_the_next_frame_unasked)
 {
     struct wire *wire = wire_new(NULL);
     wire->holds = wire->refuses = true;
-    uint8_t frames[200];
-    size_t bytes = make_frame(frames, 30, 1);
-    bytes += make_frame(frames + bytes, 40, 2);
-    wire_write(wire, frames, bytes);
+    wire_ask_twice(wire);
     wire_turn(wire, 10);
     cr_assert_eq(wire->echoes_count, 1);
     connection_next(wire->echoes[0].reply.connection);
@@ -357,8 +381,7 @@ Test(connection, does_not_hand_up_the_next_frame_unasked)
     cr_assert_eq(wire->echoes_count, 2);
     echo_answer(&wire->echoes[0]);
     echo_answer(&wire->echoes[1]);
-    wire_await_bytes(wire, bytes);
-    cr_assert_eq(memcmp(wire->back, frames, bytes), 0);
+    wire_expect_echo(wire);
     wire_free(wire);
 }
 
@@ -372,19 +395,22 @@ static struct wire *wire_new_named(const struct server_options *options)
     return wire;
 }
 
+/* The first answer: what was said, and the named bytes behind it. */
+static void wire_expect_named(struct wire *wire, size_t said_bytes)
+{
+    big_endian_store32(wire->said, (uint32_t)said_bytes - 4 + NAMED_BYTES);
+    cr_assert_eq(memcmp(wire->back, wire->said, said_bytes), 0);
+    cr_assert_eq(memcmp(wire->back + said_bytes, named, NAMED_BYTES), 0);
+}
+
 static void send_named_bytes(bool later, bool scarcely)
 {
     struct wire *wire = wire_new_named(NULL);
     wire->pins_later = later;
     wire->pins_scarcely = scarcely;
-    uint8_t frames[200];
-    size_t first = make_frame(frames, 30, 1);
-    size_t bytes = first + make_frame(frames + first, 40, 2);
-    wire_write(wire, frames, bytes);
-    wire_await_bytes(wire, bytes + 2 * NAMED_BYTES);
-    big_endian_store32(frames, 30 + NAMED_BYTES);
-    cr_assert_eq(memcmp(wire->back, frames, first), 0);
-    cr_assert_eq(memcmp(wire->back + first, named, NAMED_BYTES), 0);
+    size_t first = wire_ask_twice(wire);
+    wire_await_bytes(wire, wire->said_bytes + 2 * NAMED_BYTES);
+    wire_expect_named(wire, first);
     wire_turn(wire, 5);
     cr_assert(wire->echoes[0].sent && wire->echoes[1].sent);
     wire_free(wire);
@@ -403,30 +429,26 @@ Test(connection, sends_what_it_has_pinned_when_there_is_no_memory_for_more)
 }
 
 /* The client has asked, and does not read for now. */
-static size_t wire_ask_and_look_away(struct wire *wire, uint8_t frame[64])
+static void wire_ask_and_look_away(struct wire *wire)
 {
-    size_t bytes = make_frame(frame, 30, 1);
-    cr_assert_eq(send(wire->client, frame, bytes, MSG_NOSIGNAL), (ssize_t)bytes);
+    size_t bytes = wire_prepare(wire, 30, 1);
+    cr_assert_eq(send(wire->client, wire->said, bytes, MSG_NOSIGNAL), (ssize_t)bytes);
     for (uint32_t i = 0; i < 100; i++) {
         reactor_turn(reactor_of(wire), false);
     }
     cr_assert_eq(wire->echoes_count, 1);
     cr_assert_not(wire->echoes[0].done);
-    return bytes;
 }
 
 Test(connection, pins_nothing_for_a_client_that_does_not_read)
 {
     for (uint32_t later = 0; later < 2; later++) {
         struct wire *wire = wire_new_named(NULL);
-        uint8_t frame[64];
         wire->pins_later = later;
-        size_t bytes = wire_ask_and_look_away(wire, frame);
+        wire_ask_and_look_away(wire);
         cr_assert_eq(wire->echoes[0].pins, 0);
-        wire_await_bytes(wire, bytes + NAMED_BYTES); /* it reads after all: nothing is missing */
-        big_endian_store32(frame, 30 + NAMED_BYTES);
-        cr_assert_eq(memcmp(wire->back, frame, bytes), 0);
-        cr_assert_eq(memcmp(wire->back + bytes, named, NAMED_BYTES), 0);
+        wire_await_bytes(wire, wire->said_bytes + NAMED_BYTES); /* it reads after all */
+        wire_expect_named(wire, wire->said_bytes);
         wire_turn(wire, 5);
         cr_assert(wire->echoes[0].sent);
         wire_free(wire);
@@ -483,40 +505,30 @@ static struct budget *budget_of(struct wire *wire, enum budget_term term)
 Test(connection, draws_on_the_reserve_when_there_is_no_other_memory)
 {
     struct wire *wire = wire_new(NULL);
-    enum { BYTES = 3 << 20 };
     budget_of(wire, BUDGET_FRAMES)->bytes_max = 200 << 10;
-    uint8_t *frame = malloc(BYTES + 4);
-    size_t bytes = make_frame(frame, BYTES, 3);
-    wire_write(wire, frame, bytes);
-    wire_await_bytes(wire, bytes);
-    cr_assert_eq(memcmp(wire->back, frame, bytes), 0);
+    wire_prepare(wire, 3 << 20, 3);
+    wire_say(wire);
+    wire_expect_echo(wire);
     cr_assert_leq(budget_of(wire, BUDGET_FRAMES)->bytes_peak, 200 << 10);
     cr_assert_gt(budget_of(wire, BUDGET_RESERVE)->bytes_peak, 0);
-    free(frame);
     wire_free(wire);
 }
 
 Test(connection, waits_for_memory_that_others_hold)
 {
     struct wire *wire = wire_new(NULL);
-    enum { BYTES = 400 << 10 };
     budget_of(wire, BUDGET_FRAMES)->bytes_max = 1 << 20;
     budget_of(wire, BUDGET_RESERVE)->bytes_max = 0;
     wire->holds = true;
-    uint8_t *frame = malloc(BYTES + 4);
-    size_t bytes = make_frame(frame, BYTES, 3);
-    wire_write(wire, frame, bytes);
+    wire_prepare(wire, 400 << 10, 3);
+    wire_say(wire);
     for (uint32_t i = 0; i < 1000 && wire->echoes_count < 1; i++) {
         wire_turn(wire, 1);
     }
-    int first = wire->client, pair[2];
-    cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
-    cr_assert_eq(fcntl(pair[1], F_SETFL, O_NONBLOCK), 0);
-    server_adopt(&wire->server, pair[0]);
-    wire->client = pair[1];
+    int first = wire_connect(wire), second = wire->client;
     size_t at = 0;
     for (uint32_t i = 0; i < 3000; i++) {
-        ssize_t sent = send(pair[1], frame + at, bytes - at, MSG_NOSIGNAL);
+        ssize_t sent = send(second, wire->said + at, wire->said_bytes - at, MSG_NOSIGNAL);
         at += sent > 0 ? (size_t)sent : 0;
         wire_turn(wire, 1);
     }
@@ -525,15 +537,13 @@ Test(connection, waits_for_memory_that_others_hold)
     cr_assert_not(wire->ended);
     echo_answer(&wire->echoes[0]);
     wire->client = first;
-    wire_await_bytes(wire, bytes);
+    wire_expect_echo(wire);
     wire->back_bytes = 0;
-    wire->client = pair[1];
+    wire->client = second;
     wire->holds = false;
-    wire_write(wire, frame + at, bytes - at);
-    wire_await_bytes(wire, bytes);
-    cr_assert_eq(memcmp(wire->back, frame, bytes), 0);
+    wire_write(wire, wire->said + at, wire->said_bytes - at);
+    wire_expect_echo(wire);
     close(first);
-    free(frame);
     wire_free(wire);
 }
 
@@ -544,17 +554,12 @@ Test(connection, closes_who_does_not_read_when_others_wait_for_memory)
                                                 .progress_us = 600000000,
                                                 .stalled_us = 1000};
     struct wire *wire = wire_new_named(&hasty);
-    uint8_t frame[64];
-    size_t bytes = wire_ask_and_look_away(wire, frame);
-    int deaf = wire->client, pair[2];
+    wire_ask_and_look_away(wire);
     cr_assert_eq(wire->server.connections_count, 1); /* memory is not short yet */
     cr_assert_not(list_is_empty(&wire->server.stalled));
-    cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
-    cr_assert_eq(fcntl(pair[1], F_SETFL, O_NONBLOCK), 0);
-    server_adopt(&wire->server, pair[0]);
-    wire->client = pair[1];
+    int deaf = wire_connect(wire);
     budget_of(wire, BUDGET_REPLIES)->bytes_max = budget_of(wire, BUDGET_REPLIES)->bytes;
-    wire_write(wire, frame, bytes); /* it has to wait for the first one's reply */
+    wire_say(wire); /* it has to wait for the first one's reply */
     cr_assert_eq(wire->echoes_count, 1);
     for (uint32_t i = 0; i < 100000000 && wire->echoes_count < 2; i++) {
         wire_turn(wire, 1);
@@ -562,7 +567,7 @@ Test(connection, closes_who_does_not_read_when_others_wait_for_memory)
     cr_assert_eq(wire->echoes_count, 2);
     cr_assert(wire->echoes[0].done);
     cr_assert_not(wire->echoes[0].sent);
-    wire_await_bytes(wire, bytes + NAMED_BYTES);
+    wire_await_bytes(wire, wire->said_bytes + NAMED_BYTES);
     close(deaf);
     wire_free(wire);
 }
@@ -571,10 +576,9 @@ Test(connection, gives_everything_back_when_the_client_leaves)
 {
     struct wire *wire = wire_new(NULL);
     wire->holds = true;
-    uint8_t frames[200];
-    size_t bytes = make_frame(frames, 30, 1);
-    bytes += make_frame(frames + bytes, 40, 2);
-    wire_write(wire, frames, bytes - 10);
+    wire_prepare(wire, 30, 1);
+    wire_prepare(wire, 40, 2);
+    wire_write(wire, wire->said, wire->said_bytes - 10);
     wire_turn(wire, 5);
     shutdown(wire->client, SHUT_RDWR);
     wire_turn(wire, 20);
@@ -590,20 +594,17 @@ Test(connection, answers_what_is_in_flight_when_it_stops)
 {
     struct wire *wire = wire_new(NULL);
     wire->holds = true;
-    uint8_t frame[64];
-    size_t bytes = make_frame(frame, 30, 1);
-    wire_write(wire, frame, bytes);
+    wire_prepare(wire, 30, 1);
+    wire_say(wire);
     wire_turn(wire, 5);
     server_stop(&wire->server, &wire->stop, wire_stopped);
     wire_turn(wire, 5);
     cr_assert_not(wire->stopped);
     echo_answer(&wire->echoes[0]);
-    wire_await_bytes(wire, bytes);
+    wire_expect_echo(wire);
     wire_await_end(wire);
     wire_turn(wire, 10);
     cr_assert(wire->stopped);
     close(wire->client);
-    fixture_deinit(&wire->fixture);
-    free(wire->back);
-    free(wire);
+    wire_give(wire);
 }
