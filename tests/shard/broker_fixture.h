@@ -49,6 +49,18 @@ static inline void rig_turn(struct rig *rig)
     }
 }
 
+static inline void rig_turn_often(struct rig *rig, uint32_t turns)
+{
+    for (uint32_t i = 0; i < turns; i++) {
+        rig_turn(rig);
+    }
+}
+
+static inline int64_t rig_now_ms(const struct rig *rig)
+{
+    return reactor_wall_ms(&rig->fixture.reactors[0]);
+}
+
 static inline void rig_ended(struct op *op)
 {
     struct rig *rig = container_of(op, struct rig, op);
@@ -146,9 +158,7 @@ static inline void client_open(struct client *client, struct rig *rig)
     cr_assert_eq(connect(client->fd, (struct sockaddr *)&address, sizeof address), 0);
     cr_assert_eq(fcntl(client->fd, F_SETFL, O_NONBLOCK), 0);
     cr_assert_eq(setsockopt(client->fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int)), 0);
-    for (uint32_t i = 0; i < 50; i++) { /* it is accepted, and handed over */
-        rig_turn(rig);
-    }
+    rig_turn_often(rig, 50); /* it is accepted, and handed over */
 }
 
 static inline void client_close(struct client *client)
@@ -156,9 +166,7 @@ static inline void client_close(struct client *client)
     close(client->fd);
     arena_give_all(&client->arena);
     free(client->in);
-    for (uint32_t i = 0; i < 50; i++) {
-        rig_turn(client->rig);
-    }
+    rig_turn_often(client->rig, 50);
 }
 
 static inline struct writer *client_begin(struct client *client, int16_t key, int16_t version)
@@ -314,6 +322,21 @@ static inline struct uuid client_create(struct client *client, const char *name,
     return response.topics[0].topic_id;
 }
 
+/* A Produce of some partitions of one topic (its name, or its id), ready to be sent. */
+static inline void client_begin_produce(struct client *client, int16_t version, int16_t acks,
+                                        struct produce_request_topic topic,
+                                        struct produce_request_partition *partitions, int32_t count)
+{
+    topic.partition_data = partitions;
+    topic.partition_data_count = count;
+    struct produce_request request = {.transactional_id = VIEW_NULL,
+                                      .acks = acks,
+                                      .timeout_ms = 5000,
+                                      .topic_data = &topic,
+                                      .topic_data_count = 1};
+    produce_request_encode(&request, client_begin(client, API_PRODUCE, version), version);
+}
+
 /* A batch of so many records of value_bytes each; its bytes. */
 static inline size_t make_records(uint8_t *to, size_t room, uint32_t count, uint32_t value_bytes,
                                   int64_t timestamp)
@@ -331,6 +354,54 @@ static inline size_t make_records(uint8_t *to, size_t room, uint32_t count, uint
     struct batch header = {
         .producer_id = -1, .producer_epoch = -1, .base_sequence = -1, .partition_leader_epoch = -1};
     return batch_build_end(&builder, &header);
+}
+
+/* A batch of so many records is acknowledged; its bytes. */
+static inline size_t client_append(struct client *client, const char *name, int32_t index,
+                                   uint32_t count, uint32_t value_bytes, int64_t timestamp)
+{
+    static uint8_t batch[1 << 20];
+    size_t bytes = make_records(batch, sizeof batch, count, value_bytes, timestamp);
+    struct produce_request_partition partition = {
+        .index = index, .records = {.data = batch, .bytes = (int32_t)bytes}};
+    client_begin_produce(client, 9, -1, (struct produce_request_topic){.name = view_of_text(name)},
+                         &partition, 1);
+    struct cursor body = client_call(client);
+    struct produce_response response;
+    cr_assert(produce_response_decode(&response, &body, 9, &client->arena));
+    cr_assert_eq(response.responses[0].partition_responses[0].error_code, KAFKA_NONE);
+    return bytes;
+}
+
+/* -- a meeting: a broker with a topic "t", and who speaks to it -------------------------------------- */
+
+static inline struct rig *meet(struct client *client, uint32_t cores, int32_t partitions)
+{
+    struct rig *rig = rig_new(cores, NULL);
+    client_open(client, rig);
+    client_create(client, "t", partitions, NULL, 0);
+    return rig;
+}
+
+static inline void part(struct client *client)
+{
+    struct rig *rig = client->rig;
+    client_close(client);
+    rig_free(rig);
+}
+
+static inline struct rig *meet_two(struct client *reader, struct client *writer, uint32_t cores,
+                                   int32_t partitions)
+{
+    struct rig *rig = meet(writer, cores, partitions);
+    client_open(reader, rig);
+    return rig;
+}
+
+static inline void part_two(struct client *reader, struct client *writer)
+{
+    client_close(reader);
+    part(writer);
 }
 
 #endif

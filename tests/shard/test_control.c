@@ -25,17 +25,7 @@ static void send_delete(struct client *client, const struct uuid *id)
 
 static void produce_one(struct client *client, const char *name)
 {
-    uint8_t batch[512];
-    size_t bytes = make_records(batch, sizeof batch, 1, 10,
-                                reactor_wall_ms(&client->rig->fixture.reactors[0]));
-    struct produce_request_partition partition = {
-        .records = {.data = batch, .bytes = (int32_t)bytes}};
-    struct produce_request_topic topic = {
-        .name = view_of_text(name), .partition_data = &partition, .partition_data_count = 1};
-    struct produce_request request = {
-        .transactional_id = VIEW_NULL, .acks = -1, .topic_data = &topic, .topic_data_count = 1};
-    produce_request_encode(&request, client_begin(client, API_PRODUCE, 9), 9);
-    (void)client_call(client);
+    client_append(client, name, 0, 1, 10, rig_now_ms(client->rig));
 }
 
 static bool has_log_of(const struct rig *rig, const struct uuid *topic_id)
@@ -61,13 +51,9 @@ Test(control, shows_no_topic_while_one_of_the_same_name_is_being_removed)
     cr_assert(has_log_of(rig, &old));
 
     send_create(&clients[0], "other"); /* while this is written the others gather for one round */
-    for (uint32_t i = 0; i < 10; i++) {
-        rig_turn(rig);
-    }
+    rig_turn_often(rig, 10);
     send_delete(&clients[1], &old);
-    for (uint32_t i = 0; i < 10; i++) {
-        rig_turn(rig);
-    }
+    rig_turn_often(rig, 10);
     send_create(&clients[2], "t");
     const struct topic *topic = NULL;
     for (uint32_t i = 0; i < RIG_TURNS_MAX; i++) {
@@ -193,6 +179,5 @@ Test(control, writes_a_snapshot_of_all_topics_in_steps)
     }
     cr_assert_gt(steps, TOPICS * PARTITIONS / 64);
     metadata_batches_deinit(&snapshot);
-    client_close(&client);
-    rig_free(rig);
+    part(&client);
 }

@@ -4,29 +4,11 @@
 
 #include "tests/shard/broker_fixture.h"
 
-static int64_t now_ms(const struct rig *rig)
-{
-    return reactor_wall_ms(&rig->fixture.reactors[0]);
-}
-
 /* Appends a batch of `count` records; its bytes. */
 static size_t produce(struct client *client, const char *name, int32_t index, uint32_t count,
                       uint32_t value_bytes)
 {
-    static uint8_t batch[1 << 20];
-    size_t bytes = make_records(batch, sizeof batch, count, value_bytes, now_ms(client->rig));
-    struct produce_request_partition partition = {
-        .index = index, .records = {.data = batch, .bytes = (int32_t)bytes}};
-    struct produce_request_topic topic = {
-        .name = view_of_text(name), .partition_data = &partition, .partition_data_count = 1};
-    struct produce_request request = {
-        .transactional_id = VIEW_NULL, .acks = -1, .topic_data = &topic, .topic_data_count = 1};
-    produce_request_encode(&request, client_begin(client, API_PRODUCE, 9), 9);
-    struct cursor body = client_call(client);
-    struct produce_response response;
-    cr_assert(produce_response_decode(&response, &body, 9, &client->arena));
-    cr_assert_eq(response.responses[0].partition_responses[0].error_code, KAFKA_NONE);
-    return bytes;
+    return client_append(client, name, index, count, value_bytes, rig_now_ms(client->rig));
 }
 
 /* A fetch of some partitions of one topic. */
@@ -36,6 +18,17 @@ struct asking {
     struct fetch_request_partition partitions[100];
 };
 
+/* One more partition, from this offset on. */
+static void ask_more(struct asking *asking, int32_t index, int64_t offset)
+{
+    struct fetch_request_partition *partition =
+        &asking->partitions[asking->topic.partitions_count++];
+    fetch_request_partition_init(partition);
+    partition->partition = index;
+    partition->partition_max_bytes = 1 << 20;
+    partition->fetch_offset = offset;
+}
+
 static struct asking ask(const char *name, int32_t partitions_count)
 {
     struct asking asking;
@@ -43,13 +36,17 @@ static struct asking ask(const char *name, int32_t partitions_count)
     asking.request.session_epoch = -1;
     fetch_request_topic_init(&asking.topic);
     asking.topic.topic = view_of_text(name);
-    asking.topic.partitions_count = partitions_count;
     for (int32_t i = 0; i < partitions_count; i++) {
-        fetch_request_partition_init(&asking.partitions[i]);
-        asking.partitions[i].partition = i;
-        asking.partitions[i].partition_max_bytes = 1 << 20;
+        ask_more(&asking, i, 0);
     }
     return asking;
+}
+
+/* It may take a minute, and ends with so many bytes. */
+static void be_patient(struct asking *asking, int32_t min_bytes)
+{
+    asking->request.max_wait_ms = 60000;
+    asking->request.min_bytes = min_bytes;
 }
 
 static void send_fetch(struct client *client, int16_t version, struct asking *asking)
@@ -124,16 +121,13 @@ Test(fetch, returns_what_was_produced_in_every_version)
             cr_assert_eq(records_count(row->records, 0), 8);
         }
     }
-    client_close(&client);
-    rig_free(rig);
+    part(&client);
 }
 
 Test(fetch, begins_with_the_batch_that_holds_the_offset)
 {
-    struct rig *rig = rig_new(1, NULL);
     struct client client;
-    client_open(&client, rig);
-    client_create(&client, "t", 1, NULL, 0);
+    meet(&client, 1, 1);
     produce(&client, "t", 0, 5, 10);
     produce(&client, "t", 0, 5, 10);
     struct asking asking = ask("t", 1);
@@ -144,8 +138,7 @@ Test(fetch, begins_with_the_batch_that_holds_the_offset)
     response = fetch(&client, 12, &asking);
     cr_assert_eq(only(&response).error_code, KAFKA_NONE);
     cr_assert_eq(only(&response).records.bytes, 0);
-    client_close(&client);
-    rig_free(rig);
+    part(&client);
 }
 
 Test(fetch, refuses_offsets_and_partitions_that_are_not_there)
@@ -156,8 +149,7 @@ Test(fetch, refuses_offsets_and_partitions_that_are_not_there)
     struct uuid id = client_create(&client, "t", 1, NULL, 0);
     produce(&client, "t", 0, 5, 10);
     struct asking asking = ask("t", 1);
-    asking.request.max_wait_ms = 60000; /* an error does not wait */
-    asking.request.min_bytes = 1;
+    be_patient(&asking, 1); /* an error does not wait */
     asking.partitions[0].fetch_offset = 6;
     struct fetch_response response = fetch(&client, 12, &asking);
     cr_assert_eq(only(&response).error_code, KAFKA_OFFSET_OUT_OF_RANGE);
@@ -183,16 +175,13 @@ Test(fetch, refuses_offsets_and_partitions_that_are_not_there)
     asking.request.replica_id = 7; /* no follower of ours */
     response = fetch(&client, 12, &asking);
     cr_assert_eq(only(&response).error_code, KAFKA_NOT_LEADER_OR_FOLLOWER);
-    client_close(&client);
-    rig_free(rig);
+    part(&client);
 }
 
 Test(fetch, returns_the_first_batch_whole_and_respects_limits_after_it)
 {
-    struct rig *rig = rig_new(2, NULL);
     struct client client;
-    client_open(&client, rig);
-    client_create(&client, "t", 3, NULL, 0);
+    meet(&client, 2, 3);
     size_t bytes = 0;
     for (int32_t i = 0; i < 3; i++) {
         bytes = produce(&client, "t", i, 10, 100);
@@ -215,16 +204,13 @@ Test(fetch, returns_the_first_batch_whole_and_respects_limits_after_it)
     rows = response.responses[0].partitions;
     cr_assert_eq(rows[1].records.bytes, 0);
     cr_assert_eq(rows[2].records.bytes, (int32_t)bytes);
-    client_close(&client);
-    rig_free(rig);
+    part(&client);
 }
 
 Test(fetch, sends_many_megabytes_from_another_core)
 {
-    struct rig *rig = rig_new(2, NULL);
     struct client client;
-    client_open(&client, rig);
-    client_create(&client, "t", 2, NULL, 0);
+    meet(&client, 2, 2);
     for (int32_t i = 0; i < 4; i++) {
         produce(&client, "t", i % 2, 240, 4096);
     }
@@ -234,72 +220,53 @@ Test(fetch, sends_many_megabytes_from_another_core)
     for (int32_t i = 0; i < 2; i++) {
         cr_assert_eq(records_count(response.responses[0].partitions[i].records, 0), 480);
     }
-    client_close(&client);
-    rig_free(rig);
+    part(&client);
 }
 
 Test(fetch, waits_for_records)
 {
     for (uint32_t cores = 1; cores <= 3; cores++) {
-        struct rig *rig = rig_new(cores, NULL);
         struct client reader, writer;
-        client_open(&reader, rig);
-        client_open(&writer, rig);
-        client_create(&writer, "t", 6, NULL, 0);
+        struct rig *rig = meet_two(&reader, &writer, cores, 6);
         for (int32_t index = 0; index < 6; index++) {
             struct asking asking = ask("t", 6);
-            asking.request.max_wait_ms = 60000;
-            asking.request.min_bytes = 1;
+            be_patient(&asking, 1);
             for (int32_t i = 0; i < index; i++) {
                 asking.partitions[i].fetch_offset = 2;
             }
             send_fetch(&reader, 12, &asking);
-            for (uint32_t i = 0; i < 1000; i++) {
-                rig_turn(rig);
-            }
+            rig_turn_often(rig, 1000);
             cr_assert(client_is_silent(&reader));
             produce(&writer, "t", index, 2, 10);
             struct fetch_response response = receive_fetched(&reader, 12);
             cr_assert_eq(records_count(response.responses[0].partitions[index].records, 0), 2);
         }
-        client_close(&reader);
-        client_close(&writer);
-        rig_free(rig);
+        part_two(&reader, &writer);
     }
 }
 
 Test(fetch, waits_for_as_many_bytes_as_it_asks_for)
 {
-    struct rig *rig = rig_new(2, NULL);
     struct client reader, writer;
-    client_open(&reader, rig);
-    client_open(&writer, rig);
-    client_create(&writer, "t", 2, NULL, 0);
+    struct rig *rig = meet_two(&reader, &writer, 2, 2);
     struct asking asking = ask("t", 2);
-    asking.request.max_wait_ms = 60000;
-    asking.request.min_bytes = 1500;
+    be_patient(&asking, 1500);
     send_fetch(&reader, 12, &asking);
     produce(&writer, "t", 0, 10, 50);
     produce(&writer, "t", 1, 10, 50);
-    for (uint32_t i = 0; i < 1000; i++) {
-        rig_turn(rig);
-    }
+    rig_turn_often(rig, 1000);
     cr_assert(client_is_silent(&reader));
     produce(&writer, "t", 1, 10, 50);
     struct fetch_response response = receive_fetched(&reader, 12);
     cr_assert_eq(records_count(response.responses[0].partitions[0].records, 0), 10);
     cr_assert_eq(records_count(response.responses[0].partitions[1].records, 0), 20);
-    client_close(&reader);
-    client_close(&writer);
-    rig_free(rig);
+    part_two(&reader, &writer);
 }
 
 Test(fetch, answers_with_nothing_when_its_time_is_over)
 {
-    struct rig *rig = rig_new(2, NULL);
     struct client client;
-    client_open(&client, rig);
-    client_create(&client, "t", 1, NULL, 0);
+    struct rig *rig = meet(&client, 2, 1);
     struct asking asking = ask("t", 1);
     asking.request.max_wait_ms = 30;
     asking.request.min_bytes = 1;
@@ -307,8 +274,7 @@ Test(fetch, answers_with_nothing_when_its_time_is_over)
     struct fetch_response response = fetch(&client, 12, &asking);
     cr_assert_eq(only(&response).records.bytes, 0);
     cr_assert_geq(reactor_now_us(&rig->fixture.reactors[0]) - begun_us, 25000);
-    client_close(&client);
-    rig_free(rig);
+    part(&client);
 }
 
 Test(fetch, ends_when_its_client_is_given_up)
@@ -323,8 +289,7 @@ Test(fetch, ends_when_its_client_is_given_up)
     asking.request.min_bytes = INT32_MAX;
     send_fetch(&client, 12, &asking);
     client_await_close(&client);
-    client_close(&client);
-    rig_free(rig);
+    part(&client);
 }
 
 Test(fetch, hears_of_it_when_its_topic_is_deleted)
@@ -336,14 +301,11 @@ Test(fetch, hears_of_it_when_its_topic_is_deleted)
     struct uuid id = client_create(&writer, "t", 1, NULL, 0);
     produce(&writer, "t", 0, 1, 10);
     struct asking asking = ask("t", 1);
-    asking.request.max_wait_ms = 60000;
-    asking.request.min_bytes = 1;
+    be_patient(&asking, 1);
     asking.partitions[0].fetch_offset = 1;
     asking.topic.topic_id = id;
     send_fetch(&reader, 13, &asking);
-    for (uint32_t i = 0; i < 1000; i++) {
-        rig_turn(rig);
-    }
+    rig_turn_often(rig, 1000);
     struct delete_topics_request_topic topic = {.name = VIEW_NULL, .topic_id = id};
     struct delete_topics_request request = {
         .topics = &topic, .topics_count = 1, .timeout_ms = 5000};
@@ -351,9 +313,7 @@ Test(fetch, hears_of_it_when_its_topic_is_deleted)
     (void)client_call(&writer);
     struct fetch_response response = receive_fetched(&reader, 13);
     cr_assert_eq(only(&response).error_code, KAFKA_UNKNOWN_TOPIC_ID);
-    client_close(&reader);
-    client_close(&writer);
-    rig_free(rig);
+    part_two(&reader, &writer);
 }
 
 static uint32_t logs_count(const struct rig *rig)
@@ -514,11 +474,8 @@ static struct asking ask_session(int32_t session_id, int32_t epoch)
 Test(fetch, remembers_a_session_and_tells_only_news)
 {
     for (uint32_t cores = 1; cores <= 2; cores++) {
-        struct rig *rig = rig_new(cores, NULL);
         struct client reader, writer;
-        client_open(&reader, rig);
-        client_open(&writer, rig);
-        client_create(&writer, "t", 10, NULL, 0);
+        struct rig *rig = meet_two(&reader, &writer, cores, 10);
         int32_t session = open_session(&reader, "t", 10);
         struct asking asking = ask_session(session, 1);
         struct fetch_response response = fetch(&reader, 12, &asking);
@@ -527,27 +484,18 @@ Test(fetch, remembers_a_session_and_tells_only_news)
         for (int32_t epoch = 2; epoch < 12; epoch++) {
             int32_t index = epoch - 2;
             asking = ask_session(session, epoch);
-            asking.request.max_wait_ms = 60000;
-            asking.request.min_bytes = 1;
+            be_patient(&asking, 1);
             if (index > 0) { /* the one read last goes on behind what was read */
-                asking.topic.partitions_count = 1;
-                fetch_request_partition_init(&asking.partitions[0]);
-                asking.partitions[0].partition = index - 1;
-                asking.partitions[0].partition_max_bytes = 1 << 20;
-                asking.partitions[0].fetch_offset = 2;
+                ask_more(&asking, index - 1, 2);
             }
             send_fetch(&reader, 12, &asking);
-            for (uint32_t i = 0; i < 200; i++) {
-                rig_turn(rig);
-            }
+            rig_turn_often(rig, 200);
             produce(&writer, "t", index, 2, 10);
             response = receive_fetched(&reader, 12);
             cr_assert_eq(only(&response).partition_index, index);
             cr_assert_eq(records_count(only(&response).records, 0), 2);
         }
-        client_close(&reader);
-        client_close(&writer);
-        rig_free(rig);
+        part_two(&reader, &writer);
     }
 }
 
@@ -555,11 +503,8 @@ Test(fetch, remembers_a_session_and_tells_only_news)
 Test(fetch, tells_of_other_partitions_while_one_always_has_records)
 {
     for (uint32_t cores = 1; cores <= 2; cores++) {
-        struct rig *rig = rig_new(cores, NULL);
         struct client reader, writer;
-        client_open(&reader, rig);
-        client_open(&writer, rig);
-        client_create(&writer, "t", 10, NULL, 0);
+        meet_two(&reader, &writer, cores, 10);
         for (int32_t i = 0; i < 4; i++) {
             produce(&writer, "t", 0, 2, 10);
         }
@@ -568,27 +513,19 @@ Test(fetch, tells_of_other_partitions_while_one_always_has_records)
             produce(&writer, "t", index, 2, 10);
         }
         struct asking asking = ask_session(session, 1);
-        asking.topic.partitions_count = 1;
-        fetch_request_partition_init(&asking.partitions[0]);
-        asking.partitions[0].partition_max_bytes = 1 << 20;
-        asking.partitions[0].fetch_offset = 2;
-        asking.request.max_wait_ms = 60000;
-        asking.request.min_bytes = 1;
+        ask_more(&asking, 0, 2);
+        be_patient(&asking, 1);
         struct fetch_response response = fetch(&reader, 12, &asking);
         cr_assert_eq(response.responses_count, 1);
         cr_assert_eq(response.responses[0].partitions_count, 10);
-        client_close(&reader);
-        client_close(&writer);
-        rig_free(rig);
+        part_two(&reader, &writer);
     }
 }
 
 Test(fetch, forgets_partitions_of_a_session)
 {
-    struct rig *rig = rig_new(2, NULL);
     struct client client;
-    client_open(&client, rig);
-    client_create(&client, "t", 4, NULL, 0);
+    struct rig *rig = meet(&client, 2, 4);
     int32_t session = open_session(&client, "t", 4);
     int32_t indexes[] = {0, 2};
     struct fetch_request_forgotten_topic forgotten = {
@@ -602,30 +539,21 @@ Test(fetch, forgets_partitions_of_a_session)
         produce(&client, "t", i, 1, 10);
     }
     asking = ask_session(session, 2);
-    for (uint32_t i = 0; i < 100; i++) {
-        rig_turn(rig);
-    }
-    asking.topic.partitions_count = 2; /* looked at again, since nothing was watched yet */
-    for (int32_t i = 0; i < 2; i++) {
-        fetch_request_partition_init(&asking.partitions[i]);
-        asking.partitions[i].partition = 1 + 2 * i;
-        asking.partitions[i].partition_max_bytes = 1 << 20;
-    }
+    rig_turn_often(rig, 100);
+    ask_more(&asking, 1, 0); /* looked at again, since nothing was watched yet */
+    ask_more(&asking, 3, 0);
     response = fetch(&client, 12, &asking);
     cr_assert_eq(response.responses_count, 1);
     cr_assert_eq(response.responses[0].partitions_count, 2);
     cr_assert_eq(response.responses[0].partitions[0].partition_index, 1);
     cr_assert_eq(response.responses[0].partitions[1].partition_index, 3);
-    client_close(&client);
-    rig_free(rig);
+    part(&client);
 }
 
 Test(fetch, refuses_sessions_that_are_not_there_and_epochs_out_of_turn)
 {
-    struct rig *rig = rig_new(2, NULL);
     struct client client;
-    client_open(&client, rig);
-    client_create(&client, "t", 1, NULL, 0);
+    meet(&client, 2, 1);
     int32_t session = open_session(&client, "t", 1);
     struct asking asking = ask_session(session, 2);
     cr_assert_eq(fetch(&client, 12, &asking).error_code, KAFKA_INVALID_FETCH_SESSION_EPOCH);
@@ -639,8 +567,7 @@ Test(fetch, refuses_sessions_that_are_not_there_and_epochs_out_of_turn)
     cr_assert_eq(fetch(&client, 12, &asking).session_id, 0);
     asking = ask_session(session, 2);
     cr_assert_eq(fetch(&client, 12, &asking).error_code, KAFKA_FETCH_SESSION_ID_NOT_FOUND);
-    client_close(&client);
-    rig_free(rig);
+    part(&client);
 }
 
 Test(fetch, gives_no_more_sessions_than_there_are_places_for)
@@ -657,6 +584,5 @@ Test(fetch, gives_no_more_sessions_than_there_are_places_for)
     struct fetch_response response = fetch(&client, 12, &asking);
     cr_assert_eq(response.session_id, 0);
     cr_assert_eq(only(&response).error_code, KAFKA_NONE);
-    client_close(&client);
-    rig_free(rig);
+    part(&client);
 }

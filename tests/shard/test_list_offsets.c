@@ -4,16 +4,7 @@ static const int64_t BEGUN_MS = 1700000000000;
 
 static void produce(struct client *client, int32_t index, uint32_t count, int64_t timestamp)
 {
-    uint8_t batch[4096];
-    size_t bytes = make_records(batch, sizeof batch, count, 10, timestamp);
-    struct produce_request_partition partition = {
-        .index = index, .records = {.data = batch, .bytes = (int32_t)bytes}};
-    struct produce_request_topic topic = {
-        .name = view_of_text("t"), .partition_data = &partition, .partition_data_count = 1};
-    struct produce_request request = {
-        .transactional_id = VIEW_NULL, .acks = -1, .topic_data = &topic, .topic_data_count = 1};
-    produce_request_encode(&request, client_begin(client, API_PRODUCE, 9), 9);
-    (void)client_call(client);
+    client_append(client, "t", index, count, 10, timestamp);
 }
 
 static struct list_offsets_response list(struct client *client, int16_t version,
@@ -41,10 +32,8 @@ static struct list_offsets_response_partition look_up(struct client *client, int
 
 Test(list_offsets, knows_ends_and_times_in_every_version)
 {
-    struct rig *rig = rig_new(2, NULL);
     struct client client;
-    client_open(&client, rig);
-    client_create(&client, "t", 2, NULL, 0);
+    meet(&client, 2, 2);
     for (int32_t index = 0; index < 2; index++) {
         produce(&client, index, 3, BEGUN_MS);
         produce(&client, index, 3, BEGUN_MS + 1000);
@@ -63,16 +52,13 @@ Test(list_offsets, knows_ends_and_times_in_every_version)
             cr_assert_eq(look_up(&client, version, index, BEGUN_MS + 1003).error_code, KAFKA_NONE);
         }
     }
-    client_close(&client);
-    rig_free(rig);
+    part(&client);
 }
 
 Test(list_offsets, knows_each_special_time_from_its_version_on)
 {
-    struct rig *rig = rig_new(1, NULL);
     struct client client;
-    client_open(&client, rig);
-    client_create(&client, "t", 1, NULL, 0);
+    meet(&client, 1, 1);
     produce(&client, 0, 3, BEGUN_MS);
     static const struct {
         int64_t timestamp;
@@ -89,8 +75,7 @@ Test(list_offsets, knows_each_special_time_from_its_version_on)
             cr_assert_eq(answer.offset, is_known ? rows[i].offset : -1);
         }
     }
-    client_close(&client);
-    rig_free(rig);
+    part(&client);
 }
 
 Test(list_offsets, makes_no_log_of_a_partition_that_was_never_written)
@@ -140,16 +125,13 @@ Test(list_offsets, refuses_doubles_that_are_far_apart)
         cr_assert_eq(row->error_code, is_double ? KAFKA_INVALID_REQUEST : KAFKA_NONE);
         cr_assert_eq(row->offset, is_double ? -1 : 0);
     }
-    client_close(&client);
-    rig_free(rig);
+    part(&client);
 }
 
 Test(list_offsets, refuses_doubles_and_what_is_not_there)
 {
-    struct rig *rig = rig_new(2, NULL);
     struct client client;
-    client_open(&client, rig);
-    client_create(&client, "t", 2, NULL, 0);
+    meet(&client, 2, 2);
     struct list_offsets_request_partition partitions[] = {
         {.partition_index = 1, .current_leader_epoch = -1, .timestamp = -1},
         {.partition_index = 0, .current_leader_epoch = -1, .timestamp = -1},
@@ -165,6 +147,5 @@ Test(list_offsets, refuses_doubles_and_what_is_not_there)
     partitions[1].current_leader_epoch = 5;
     response = list(&client, 7, partitions + 1, 1);
     cr_assert_eq(response.topics[0].partitions[0].error_code, KAFKA_UNKNOWN_LEADER_EPOCH);
-    client_close(&client);
-    rig_free(rig);
+    part(&client);
 }

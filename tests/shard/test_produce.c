@@ -3,30 +3,16 @@
 #include "tests/log/kafka_bytes.h"
 #include "tests/shard/broker_fixture.h"
 
-/* One batch for one partition, and the answer. */
-struct produced {
-    struct produce_request_partition partition;
-    struct produce_request_topic topic;
-    struct produce_request request;
-    struct produce_response response;
-};
-
 static void send_batch(struct client *client, int16_t version, int16_t acks, const char *name,
                        const struct uuid *id, int32_t index, const uint8_t *batch, size_t bytes)
 {
-    struct produced it = {
-        .partition = {.index = index, .records = {.data = batch, .bytes = (int32_t)bytes}},
-        .topic = {.name = view_of_text(name), .partition_data_count = 1},
-        .request = {.transactional_id = VIEW_NULL,
-                    .acks = acks,
-                    .timeout_ms = 5000,
-                    .topic_data_count = 1}};
+    struct produce_request_partition partition = {
+        .index = index, .records = {.data = batch, .bytes = (int32_t)bytes}};
+    struct produce_request_topic topic = {.name = view_of_text(name)};
     if (id) {
-        it.topic.topic_id = *id;
+        topic.topic_id = *id;
     }
-    it.topic.partition_data = &it.partition;
-    it.request.topic_data = &it.topic;
-    produce_request_encode(&it.request, client_begin(client, API_PRODUCE, version), version);
+    client_begin_produce(client, version, acks, topic, &partition, 1);
     client_send(client);
 }
 
@@ -48,11 +34,6 @@ static struct produce_response_partition produce(struct client *client, int16_t 
     return receive_answer(client, version);
 }
 
-static int64_t now_ms(const struct rig *rig)
-{
-    return reactor_wall_ms(&rig->fixture.reactors[0]);
-}
-
 Test(produce, appends_in_every_version)
 {
     struct rig *rig = rig_new(2, NULL);
@@ -60,7 +41,7 @@ Test(produce, appends_in_every_version)
     client_open(&client, rig);
     struct uuid id = client_create(&client, "t", 3, NULL, 0);
     uint8_t batch[4096];
-    size_t bytes = make_records(batch, sizeof batch, 5, 10, now_ms(rig));
+    size_t bytes = make_records(batch, sizeof batch, 5, 10, rig_now_ms(rig));
     for (int16_t version = PRODUCE_VERSION_MIN; version <= PRODUCE_VERSION_MAX; version++) {
         send_batch(&client, version, -1, "t", &id, 0, batch, bytes);
         struct produce_response_partition answer = receive_answer(&client, version);
@@ -68,32 +49,24 @@ Test(produce, appends_in_every_version)
         cr_assert_eq(answer.base_offset, (version - PRODUCE_VERSION_MIN) * 5);
         cr_assert_eq(answer.log_append_time_ms, -1);
     }
-    client_close(&client);
-    rig_free(rig);
+    part(&client);
 }
 
 Test(produce, reaches_partitions_of_all_cores_with_one_request)
 {
-    struct rig *rig = rig_new(3, NULL);
     struct client client;
-    client_open(&client, rig);
-    client_create(&client, "t", 100, NULL, 0);
+    struct rig *rig = meet(&client, 3, 100);
     uint8_t batch[4096];
-    size_t bytes = make_records(batch, sizeof batch, 3, 10, now_ms(rig));
+    size_t bytes = make_records(batch, sizeof batch, 3, 10, rig_now_ms(rig));
     struct produce_request_partition partitions[101];
     for (int32_t i = 0; i < 101; i++) { /* the last one does not exist */
         partitions[i] = (struct produce_request_partition){
             .index = i, .records = {.data = batch, .bytes = (int32_t)bytes}};
     }
-    struct produce_request_topic topic = {
-        .name = view_of_text("t"), .partition_data = partitions, .partition_data_count = 101};
-    struct produce_request request = {.transactional_id = VIEW_NULL,
-                                      .acks = -1,
-                                      .timeout_ms = 5000,
-                                      .topic_data = &topic,
-                                      .topic_data_count = 1};
     for (int64_t round = 0; round < 3; round++) {
-        produce_request_encode(&request, client_begin(&client, API_PRODUCE, 9), 9);
+        client_begin_produce(&client, 9, -1,
+                             (struct produce_request_topic){.name = view_of_text("t")}, partitions,
+                             101);
         struct cursor body = client_call(&client);
         struct produce_response response;
         cr_assert(produce_response_decode(&response, &body, 9, &client.arena));
@@ -107,18 +80,15 @@ Test(produce, reaches_partitions_of_all_cores_with_one_request)
             cr_assert_eq(answer->base_offset, i < 100 ? round * 3 : -1);
         }
     }
-    client_close(&client);
-    rig_free(rig);
+    part(&client);
 }
 
 Test(produce, answers_pipelined_requests_in_order)
 {
-    struct rig *rig = rig_new(2, NULL);
     struct client client;
-    client_open(&client, rig);
-    client_create(&client, "t", 1, NULL, 0);
+    struct rig *rig = meet(&client, 2, 1);
     uint8_t batch[4096];
-    size_t bytes = make_records(batch, sizeof batch, 2, 10, now_ms(rig));
+    size_t bytes = make_records(batch, sizeof batch, 2, 10, rig_now_ms(rig));
     for (uint32_t i = 0; i < 200; i++) {
         send_batch(&client, 9, -1, "t", NULL, 0, batch, bytes);
     }
@@ -127,8 +97,7 @@ Test(produce, answers_pipelined_requests_in_order)
         cr_assert_eq(answer.error_code, KAFKA_NONE);
         cr_assert_eq(answer.base_offset, 2 * i);
     }
-    client_close(&client);
-    rig_free(rig);
+    part(&client);
 }
 
 /* The partition of "t" that core 1 owns. */
@@ -154,8 +123,8 @@ Test(produce, lets_all_leave_for_whom_there_is_room_in_the_order_they_came)
     }
     client_create(&clients[0], "t", 8, NULL, 0);
     home->slabs.budgets[BUDGET_FRAMES].bytes_max = 64 << 10; /* a line has a quarter of it */
-    size_t large_bytes = make_records(large, sizeof large, 5, 4000, now_ms(rig));
-    size_t small_bytes = make_records(small, sizeof small, 1, 100, now_ms(rig));
+    size_t large_bytes = make_records(large, sizeof large, 5, 4000, rig_now_ms(rig));
+    size_t small_bytes = make_records(small, sizeof small, 1, 100, rig_now_ms(rig));
     cr_assert_gt(large_bytes, 16 << 10);
     int32_t index = partition_of_core_1(rig);
     struct produce_line *line = &rig->broker.shards[0].produce_lines[1];
@@ -201,15 +170,9 @@ Test(produce, keeps_only_its_reply_for_a_client_that_does_not_read)
     for (int32_t i = 0; i < PARTITIONS; i++) {
         partitions[i] = (struct produce_request_partition){.index = i, .records = {.bytes = -1}};
     }
-    struct produce_request_topic topic = {.name = view_of_text("nowhere"),
-                                          .partition_data = partitions,
-                                          .partition_data_count = PARTITIONS};
-    struct produce_request request = {.transactional_id = VIEW_NULL,
-                                      .acks = -1,
-                                      .timeout_ms = 5000,
-                                      .topic_data = &topic,
-                                      .topic_data_count = 1};
-    produce_request_encode(&request, client_begin(&client, API_PRODUCE, 8), 8);
+    client_begin_produce(&client, 8, -1,
+                         (struct produce_request_topic){.name = view_of_text("nowhere")},
+                         partitions, PARTITIONS);
     cr_assert(writer_finish(&client.writer));
     size_t bytes = writer_position(&client.writer), at = 0;
     uint8_t *frame = malloc(bytes);
@@ -249,7 +212,7 @@ Test(produce, refuses_what_kafka_refuses)
     client_open(&client, rig);
     struct uuid id = client_create(&client, "t", 1, NULL, 0);
     uint8_t good[4096], bad[4096];
-    size_t bytes = make_records(good, sizeof good, 2, 10, now_ms(rig));
+    size_t bytes = make_records(good, sizeof good, 2, 10, rig_now_ms(rig));
 
     cr_assert_eq(produce(&client, 9, "none", good, bytes).error_code,
                  KAFKA_UNKNOWN_TOPIC_OR_PARTITION);
@@ -274,8 +237,7 @@ Test(produce, refuses_what_kafka_refuses)
         cr_assert_neq(produce(&client, 9, "t", good, cut).error_code, KAFKA_NONE);
     }
     cr_assert_eq(produce(&client, 9, "t", good, bytes).base_offset, 0); /* nothing came in */
-    client_close(&client);
-    rig_free(rig);
+    part(&client);
 }
 
 Test(produce, names_the_records_that_spoil_a_batch)
@@ -287,49 +249,42 @@ Test(produce, names_the_records_that_spoil_a_batch)
                                                   .value = view_of_text("compact")};
     client_create(&client, "t", 1, &config, 1);
     uint8_t batch[4096];
-    size_t bytes = make_records(batch, sizeof batch, 3, 10, now_ms(rig));
+    size_t bytes = make_records(batch, sizeof batch, 3, 10, rig_now_ms(rig));
     struct produce_response_partition answer = produce(&client, 9, "t", batch, bytes);
     cr_assert_eq(answer.error_code, KAFKA_INVALID_RECORD);
     cr_assert_eq(answer.record_errors_count, 3);
     cr_assert_eq(answer.record_errors[1].batch_index, 1);
     cr_assert_not(view_is_null(answer.error_message));
-    client_close(&client);
-    rig_free(rig);
+    part(&client);
 }
 
 Test(produce, closes_a_connection_whose_unanswered_produce_failed)
 {
-    struct rig *rig = rig_new(2, NULL);
     struct client client;
-    client_open(&client, rig);
-    client_create(&client, "t", 1, NULL, 0);
+    struct rig *rig = meet(&client, 2, 1);
     uint8_t batch[4096];
-    size_t bytes = make_records(batch, sizeof batch, 3, 10, now_ms(rig));
+    size_t bytes = make_records(batch, sizeof batch, 3, 10, rig_now_ms(rig));
     send_batch(&client, 9, 0, "t", NULL, 0, batch, bytes);
     cr_assert_eq(produce(&client, 9, "t", batch, bytes).base_offset, 3); /* no answer between */
     send_batch(&client, 9, 0, "none", NULL, 0, batch, bytes);
     client_await_close(&client);
-    client_close(&client);
-    rig_free(rig);
+    part(&client);
 }
 
 Test(produce, takes_large_batches)
 {
-    struct rig *rig = rig_new(2, NULL);
     struct client client;
-    client_open(&client, rig);
-    client_create(&client, "t", 2, NULL, 0);
+    struct rig *rig = meet(&client, 2, 2);
     size_t room = 1 << 20;
     uint8_t *batch = malloc(room);
-    size_t bytes = make_records(batch, room, 240, 4096, now_ms(rig));
+    size_t bytes = make_records(batch, room, 240, 4096, rig_now_ms(rig));
     cr_assert_gt(bytes, 900000);
     for (int64_t i = 0; i < 4; i++) {
         send_batch(&client, 9, -1, "t", NULL, (int32_t)(i % 2), batch, bytes);
         cr_assert_eq(receive_answer(&client, 9).base_offset, i / 2 * 240);
     }
     free(batch);
-    client_close(&client);
-    rig_free(rig);
+    part(&client);
 }
 
 Test(produce, recompresses_where_the_topic_says_so)
@@ -340,7 +295,7 @@ Test(produce, recompresses_where_the_topic_says_so)
     static const char *const codecs[] = {"gzip", "snappy", "lz4", "zstd", "uncompressed"};
     size_t room = 1 << 20;
     uint8_t *batch = malloc(room);
-    size_t bytes = make_records(batch, room, 100, 4000, now_ms(rig));
+    size_t bytes = make_records(batch, room, 100, 4000, rig_now_ms(rig));
     for (size_t i = 0; i < sizeof codecs / sizeof *codecs; i++) {
         struct create_topics_request_config config = {.name = view_of_text("compression.type"),
                                                       .value = view_of_text(codecs[i])};
@@ -349,8 +304,7 @@ Test(produce, recompresses_where_the_topic_says_so)
         cr_assert_eq(produce(&client, 9, codecs[i], batch, bytes).base_offset, 100);
     }
     free(batch);
-    client_close(&client);
-    rig_free(rig);
+    part(&client);
 }
 
 Test(produce, does_not_wait_for_memory_that_its_own_batches_hold)
@@ -371,11 +325,8 @@ Test(produce, does_not_wait_for_memory_that_its_own_batches_hold)
     }
     partitions[PARTS - 1].records = (struct codec_records){
         .data = kafka_batch_zstd, .bytes = sizeof kafka_batch_zstd}; /* takes more to inflate */
-    struct produce_request_topic topic = {
-        .name = view_of_text("t"), .partition_data = partitions, .partition_data_count = PARTS};
-    struct produce_request request = {
-        .transactional_id = VIEW_NULL, .acks = -1, .topic_data = &topic, .topic_data_count = 1};
-    produce_request_encode(&request, client_begin(&client, API_PRODUCE, 9), 9);
+    client_begin_produce(&client, 9, -1, (struct produce_request_topic){.name = view_of_text("t")},
+                         partitions, PARTS);
     struct cursor body = client_call(&client);
     struct produce_response response;
     cr_assert(produce_response_decode(&response, &body, 9, &client.arena));
@@ -383,27 +334,19 @@ Test(produce, does_not_wait_for_memory_that_its_own_batches_hold)
     cr_assert_eq(rows[0].error_code, KAFKA_NONE);
     cr_assert_eq(rows[PARTS - 1].error_code, KAFKA_REQUEST_TIMED_OUT);
     free(partitions);
-    client_close(&client);
-    rig_free(rig);
+    part(&client);
 }
 
 Test(produce, closes_at_a_request_that_is_cut_short)
 {
-    struct rig *rig = rig_new(1, NULL);
     struct client client;
-    client_open(&client, rig);
-    client_create(&client, "t", 1, NULL, 0);
-    client_close(&client);
+    struct rig *rig = meet(&client, 1, 1);
     uint8_t batch[512], whole[1024];
-    size_t bytes = make_records(batch, sizeof batch, 1, 10, now_ms(rig));
+    size_t bytes = make_records(batch, sizeof batch, 1, 10, rig_now_ms(rig));
     struct produce_request_partition partition = {
         .index = 0, .records = {.data = batch, .bytes = (int32_t)bytes}};
-    struct produce_request_topic topic = {
-        .name = view_of_text("t"), .partition_data = &partition, .partition_data_count = 1};
-    struct produce_request request = {
-        .transactional_id = VIEW_NULL, .acks = -1, .topic_data = &topic, .topic_data_count = 1};
-    client_open(&client, rig);
-    produce_request_encode(&request, client_begin(&client, API_PRODUCE, 9), 9);
+    client_begin_produce(&client, 9, -1, (struct produce_request_topic){.name = view_of_text("t")},
+                         &partition, 1);
     cr_assert(writer_finish(&client.writer));
     size_t total = client.writer.first->bytes;
     memcpy(whole, client.writer.first->data, total);
@@ -428,7 +371,7 @@ static void begin_many(struct client *client, struct produce_request_partition *
                        int16_t acks)
 {
     static uint8_t batch[512];
-    size_t bytes = make_records(batch, sizeof batch, 1, 10, now_ms(client->rig));
+    size_t bytes = make_records(batch, sizeof batch, 1, 10, rig_now_ms(client->rig));
     for (uint32_t i = 0; i < MANY; i++) {
         partitions[i].records = (struct codec_records){.data = batch, .bytes = (int32_t)bytes};
     }
@@ -449,10 +392,8 @@ static void begin_many(struct client *client, struct produce_request_partition *
 
 Test(produce, takes_many_turns_for_many_partitions)
 {
-    struct rig *rig = rig_new(2, NULL);
     struct client client;
-    client_open(&client, rig);
-    client_create(&client, "t", 1, NULL, 0);
+    meet(&client, 2, 1);
     static struct produce_request_partition partitions[MANY];
     for (int32_t i = 0; i < MANY; i++) {
         produce_request_partition_init(&partitions[i]);
@@ -480,8 +421,7 @@ Test(produce, takes_many_turns_for_many_partitions)
     begin_many(&client, partitions, 0); /* where only a close can tell that some failed */
     cr_assert_gt(client_call_turns(&client), MANY / 1024 + MANY / 64 + MANY / 512);
     cr_assert(client.ended);
-    client_close(&client);
-    rig_free(rig);
+    part(&client);
 }
 
 Test(produce, takes_many_turns_for_many_topics_without_partitions)
@@ -507,6 +447,5 @@ Test(produce, takes_many_turns_for_many_topics_without_partitions)
     cr_assert_eq(response.responses_count, MANY);
     cr_assert(view_equal_text(response.responses[MANY - 1].name, "t"));
     cr_assert_eq(response.responses[MANY - 1].partition_responses_count, 0);
-    client_close(&client);
-    rig_free(rig);
+    part(&client);
 }

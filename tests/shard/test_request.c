@@ -67,8 +67,7 @@ Test(request, answers_api_versions_of_a_version_to_come_in_the_oldest_form)
     cr_assert_eq(response.error_code, KAFKA_UNSUPPORTED_VERSION);
     cr_assert_eq(response.api_keys_count, 1);
     cr_assert_eq(response.api_keys[0].api_key, API_API_VERSIONS);
-    client_close(&client);
-    rig_free(rig);
+    part(&client);
 }
 
 Test(request, wants_a_client_id_that_is_text)
@@ -89,21 +88,16 @@ Test(request, wants_a_client_id_that_is_text)
 
 Test(request, starts_only_when_those_before_it_are_answered)
 {
-    struct rig *rig = rig_new(2, NULL);
     struct client client;
-    client_open(&client, rig);
-    client_create(&client, "t", 1, NULL, 0);
+    struct rig *rig = meet(&client, 2, 1);
     uint8_t batch[512];
-    size_t bytes =
-        make_records(batch, sizeof batch, 1, 10, reactor_wall_ms(&rig->fixture.reactors[0]));
+    size_t bytes = make_records(batch, sizeof batch, 1, 10, rig_now_ms(rig));
     struct produce_request_partition partition = {
         .index = 0, .records = {.data = batch, .bytes = (int32_t)bytes}};
-    struct produce_request_topic topic = {
-        .name = view_of_text("t"), .partition_data = &partition, .partition_data_count = 1};
-    struct produce_request request = {
-        .transactional_id = VIEW_NULL, .acks = -1, .topic_data = &topic, .topic_data_count = 1};
     for (uint32_t i = 0; i < 20; i++) { /* and at once: where does it end? */
-        produce_request_encode(&request, client_begin(&client, API_PRODUCE, 9), 9);
+        client_begin_produce(&client, 9, -1,
+                             (struct produce_request_topic){.name = view_of_text("t")}, &partition,
+                             1);
         client_send(&client);
     }
     struct list_offsets_request_partition asked = {.current_leader_epoch = -1, .timestamp = -1};
@@ -120,8 +114,7 @@ Test(request, starts_only_when_those_before_it_are_answered)
     struct list_offsets_response response;
     cr_assert(list_offsets_response_decode(&response, &body, 7, &client.arena));
     cr_assert_eq(response.topics[0].partitions[0].offset, 20);
-    client_close(&client);
-    rig_free(rig);
+    part(&client);
 }
 
 /* -- long messages: in slices, so that others get their turns --------------------------------------- */
@@ -161,8 +154,7 @@ Test(request, reads_and_writes_long_messages_in_slices)
         cr_assert(view_equal_text(response.topics[i].name, name));
         cr_assert_eq(response.topics[i].error_code, KAFKA_POLICY_VIOLATION);
     }
-    client_close(&client);
-    rig_free(rig);
+    part(&client);
 }
 
 Test(request, closes_at_a_long_message_that_is_wrong_at_its_end)
@@ -174,8 +166,7 @@ Test(request, closes_at_a_long_message_that_is_wrong_at_its_end)
     client.writer.at--; /* no tagged fields, but for one byte */
     cr_assert_gt(client_call_turns(&client), 15);
     cr_assert(client.ended);
-    client_close(&client);
-    rig_free(rig);
+    part(&client);
 }
 
 /* Wherever a long message has come when its connection goes, all it took is given back (rig_free). */
