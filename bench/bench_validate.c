@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { BATCH_BYTES_MAX = 2 << 20, MEMORY_BYTES = 16 << 20, STEP_BYTES = 64 << 10, ROUNDS = 7 };
+enum { BATCH_BYTES_MAX = 2 << 20, MEMORY_BYTES = 16 << 20, STEP_WORK = 64 << 10, ROUNDS = 7 };
 
 struct bench { /* buffers that all measurements share */
     uint8_t plain[BATCH_BYTES_MAX];
@@ -38,7 +38,8 @@ static void validate(struct bench *bench, struct validation *validation,
 {
     if (validation_start(validation, rules, bytes, count) == VALIDATION_MORE) {
         validation_give_memory(validation, bench->memory, MEMORY_BYTES);
-        while (validation_step(validation, STEP_BYTES) == VALIDATION_MORE) {
+        for (size_t left = STEP_WORK; validation_step(validation, &left) == VALIDATION_MORE;
+             left = STEP_WORK) {
         }
     }
     if (validation->refusal != REFUSAL_NONE) {
@@ -78,7 +79,8 @@ static size_t compress(struct bench *bench, size_t plain_count, enum codec codec
     validate(bench, &validation, &rules, bench->plain, plain_count);
     rebuild_start(&rebuild, &validation, DEFLATE_LEVEL_DEFAULT, bench->memory, MEMORY_BYTES,
                   bench->packed, BATCH_BYTES_MAX);
-    while (rebuild_step(&rebuild, STEP_BYTES) == VALIDATION_MORE) {
+    for (size_t left = STEP_WORK; rebuild_step(&rebuild, &left) == VALIDATION_MORE;
+         left = STEP_WORK) {
     }
     return rebuild.batch_bytes;
 }

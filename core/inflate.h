@@ -9,6 +9,10 @@
  * Nothing is allocated, so nothing can be by a claimed length: a stream that needs more than the
  * memory given is refused at its start. A stream may grow to INFLATE_BYTES_MAX, and beyond
  * INFLATE_FREE_BYTES no more than INFLATE_RATIO_MAX times its size: that is a bomb.
+ *
+ * A read is short whatever the stream is. What it decodes does not bound it: a stream can be members,
+ * frames and blocks that hold nothing, or tables for a byte each. So each read counts its work, and
+ * ends when it has done INFLATE_READ_WORK, with whatever it has decoded by then.
  */
 #ifndef CORE_INFLATE_H
 #define CORE_INFLATE_H
@@ -26,6 +30,10 @@ enum { INFLATE_ZSTD_WINDOW_LOG_MAX = 27 };
 #define INFLATE_FREE_BYTES (UINT64_C(16) << 20)
 #define INFLATE_RATIO_MAX UINT64_C(1024)
 
+/* A unit of work takes 1.5 ns or less, for any stream (bench/bench_inflate). One read may go past
+ * this by what a library does at once: of gzip very little, of zstd one block of 128 KiB. */
+enum { INFLATE_READ_WORK = 32 << 10 };
+
 struct lz;
 struct gzip;
 struct ZSTD_DCtx_s;
@@ -33,6 +41,7 @@ struct ZSTD_DCtx_s;
 struct inflate {
     uint64_t bytes_in;  /* of the stream, whole */
     uint64_t bytes_out; /* so far */
+    uint64_t work;      /* so far, what inflate_start did included */
 
     /* inflate.c only */
     enum codec codec;
@@ -40,6 +49,7 @@ struct inflate {
     bool ended;
     const uint8_t *at; /* gzip, zstd: what was not read yet */
     const uint8_t *end;
+    size_t zstd_wants; /* bytes up to the next block */
     union {
         struct gzip *gzip; /* each in the caller's memory */
         struct ZSTD_DCtx_s *zstd;
@@ -56,8 +66,9 @@ size_t inflate_memory_bytes_max(enum codec codec);
 [[nodiscard]] int inflate_start(struct inflate *inflate, enum codec codec, const void *from,
                                 size_t bytes, void *memory, size_t memory_bytes);
 
-/* Bytes decoded, at most `bytes` (> 0); 0 at the end of the stream; -EBADMSG: it is broken or cut
- * short; -EFBIG: it grows past the limits. */
+/* Bytes decoded, at most `bytes` (> 0) and maybe fewer; 0 at the end of the stream; -EAGAIN: none
+ * yet, all that was read decodes to nothing; -EBADMSG: it is broken or cut short; -EFBIG: it grows
+ * past the limits. */
 [[nodiscard]] int64_t inflate_read(struct inflate *inflate, void *into, size_t bytes);
 
 #endif

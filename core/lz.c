@@ -16,6 +16,7 @@ enum {
     LZ4_BLOCK_BYTES_LOG_MIN = 4, /* codes 4 to 7: 64 KiB, 256 KiB, 1 MiB, 4 MiB */
     SNAPPY_EXPANSION_MAX = 22,   /* three bytes become 64 at most */
     XERIAL_HEADER_BYTES = 16,
+    LZ_STEP_WORK = 16, /* of a token, or of a block's begin or end */
 };
 
 static const uint8_t xerial_magic[8] = {0x82, 'S', 'N', 'A', 'P', 'P', 'Y', 0};
@@ -416,10 +417,11 @@ static bool advance(struct lz *lz)
 }
 
 /* Decodes up to `room` bytes to the ring, which has that many before its end. */
-static size_t decode(struct lz *lz, size_t room)
+static size_t decode(struct lz *lz, size_t room, uint64_t work_max)
 {
     size_t written = 0;
-    while (!lz->ended && !lz->broken) {
+    const uint8_t *from = lz->at;
+    while (!lz->ended && !lz->broken && lz->work < work_max) {
         if (lz->literal_left > 0 || lz->copy_left > 0) {
             if (written == room) {
                 break;
@@ -432,25 +434,27 @@ static size_t decode(struct lz *lz, size_t room)
                     lz->is_lz4 ? run_lz4(lz, room - written) : run_snappy(lz, room - written);
             }
             lz->broken = !advance(lz);
+            lz->work += LZ_STEP_WORK;
         }
     }
+    lz->work += written + (size_t)(lz->at - from);
     if (lz->is_lz4 && lz->in_block && lz->has_block_checksum) {
         xxh32_advance(&lz->block_hash, lz->at); /* piece by piece, not 4 MiB at the block's end */
     }
     return written;
 }
 
-int64_t lz_read(struct lz *lz, void *into, size_t bytes)
+int64_t lz_read(struct lz *lz, void *into, size_t bytes, uint64_t work_max)
 {
     size_t given = 0;
-    while (given < bytes && !lz->ended && !lz->broken) {
+    while (given < bytes && !lz->ended && !lz->broken && lz->work < work_max) {
         if (lz->ring_at == lz->ring_bytes) {
             lz->ring_at = 0;
         }
         size_t room = lz->ring_bytes - lz->ring_at;
         room = room < bytes - given ? room : bytes - given;
         const uint8_t *decoded = lz->ring + lz->ring_at;
-        size_t count = decode(lz, room);
+        size_t count = decode(lz, room, work_max);
         memcpy((uint8_t *)into + given, decoded, count);
         given += count;
     }

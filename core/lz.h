@@ -29,9 +29,11 @@ enum {
 };
 
 struct lz {
+    bool ended;
+    uint64_t work; /* the caller's count, raised by what is done */
+
     /* lz.c only */
     bool is_lz4;
-    bool ended;
     bool broken;
     const uint8_t *at; /* input */
     const uint8_t *end;
@@ -66,7 +68,8 @@ size_t lz_snappy_memory_bytes(size_t bytes); /* of input */
 struct lz *lz_lz4_start(void *memory, size_t memory_bytes, const void *from, size_t bytes);
 struct lz *lz_snappy_start(void *memory, size_t memory_bytes, const void *from, size_t bytes);
 
-/* Bytes decoded, at most `bytes`; 0 at the end; -1 if the stream is broken. */
-[[nodiscard]] int64_t lz_read(struct lz *lz, void *into, size_t bytes);
+/* Bytes decoded, at most `bytes`; 0 at the end, and when `work` has come to work_max with nothing
+ * decoded; -1 if the stream is broken. */
+[[nodiscard]] int64_t lz_read(struct lz *lz, void *into, size_t bytes, uint64_t work_max);
 
 #endif

@@ -42,16 +42,18 @@ int body_start(struct body *body, const struct batch *batch, void *memory, size_
 int body_fill(struct body *body, size_t bytes)
 {
     assert(bytes <= BODY_WINDOW_BYTES / 2);
-    while (body_left(body) < bytes && !body->ended) {
-        size_t left = body_left(body);
-        memmove(body->window, body->at, left);
-        int64_t count = inflate_read(&body->inflate, body->window + left, BODY_WINDOW_BYTES - left);
-        if (count < 0) {
-            return (int)count;
-        }
-        body->ended = count == 0;
-        body->at = body->window;
-        body->end = body->window + left + count;
+    if (body_left(body) >= bytes || body->ended) {
+        return 0;
     }
-    return 0;
+    size_t left = body_left(body);
+    memmove(body->window, body->at, left);
+    body->at = body->window;
+    body->end = body->window + left;
+    int64_t count = inflate_read(&body->inflate, body->window + left, BODY_WINDOW_BYTES - left);
+    if (count < 0) {
+        return (int)count;
+    }
+    body->ended = count == 0;
+    body->end += count;
+    return body->ended || body_left(body) >= bytes ? 0 : -EAGAIN;
 }

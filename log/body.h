@@ -11,7 +11,7 @@
 #include "core/inflate.h"
 #include "log/batch.h"
 
-enum { BODY_WINDOW_BYTES = 32 << 10 }; /* also what is inflated at once: 100 us of gzip */
+enum { BODY_WINDOW_BYTES = 32 << 10 };
 
 struct body {
     const uint8_t *at; /* decoded and not yet read */
@@ -21,6 +21,7 @@ struct body {
     uint8_t *window; /* NULL: not compressed */
     bool ended;      /* nothing comes behind `end` */
     struct inflate inflate;
+    uint64_t work_told;
 };
 
 /* Memory that body_start needs: 0 for an uncompressed body, and for one that is no stream. */
@@ -31,13 +32,26 @@ struct body {
 [[nodiscard]] int body_start(struct body *body, const struct batch *batch, void *memory,
                              size_t memory_bytes);
 
-/* Have `bytes` at hand, or all that there are; at most BODY_WINDOW_BYTES / 2.
- * 0, -EBADMSG or -EFBIG: it cannot be inflated. */
+/* Have `bytes` at hand, or all that there are; at most BODY_WINDOW_BYTES / 2. 0, or -EAGAIN: one
+ * read was not enough, try again; -EBADMSG or -EFBIG: it cannot be inflated. */
 [[nodiscard]] int body_fill(struct body *body, size_t bytes);
 
 static inline size_t body_left(const struct body *body) /* at hand */
 {
     return (size_t)(body->end - body->at);
+}
+
+static inline bool body_is_inflated(const struct body *body)
+{
+    return body->window;
+}
+
+/* Inflating that was done since the last call, in units of core/inflate.h. */
+static inline size_t body_work(struct body *body)
+{
+    uint64_t work = body->inflate.work - body->work_told;
+    body->work_told = body->inflate.work;
+    return (size_t)work;
 }
 
 #endif

@@ -3,6 +3,7 @@
 #include "log/record.h"
 
 #include <assert.h>
+#include <errno.h>
 
 static size_t aligned(size_t bytes)
 {
@@ -91,26 +92,27 @@ static enum validation_progress end(struct rebuild *rebuild)
     return VALIDATION_DONE;
 }
 
-enum validation_progress rebuild_step(struct rebuild *rebuild, size_t budget)
+enum validation_progress rebuild_step(struct rebuild *rebuild, size_t *budget)
 {
-    assert(budget > 0);
     while (rebuild->refusal == REFUSAL_NONE) {
         bool at_start = rebuild->record_left == 0;
         if (at_start && rebuild->records_done == rebuild->validation->batch.records_count) {
             return end(rebuild);
         }
-        if (budget == 0) {
+        if (*budget == 0) {
             return VALIDATION_MORE;
         }
         int result = body_fill(&rebuild->body, at_start ? RECORD_START_BYTES_MAX : 1);
-        assert(result == 0);
-        size_t used = RECORD_START_BYTES_MAX;
-        if (at_start) {
-            write_start(rebuild);
-        } else {
-            used = copy_behind(rebuild, budget);
+        assert(result == 0 || result == -EAGAIN);
+        size_t used = RECORD_START_BYTES_MAX + body_work(&rebuild->body);
+        if (result == 0) {
+            if (at_start) {
+                write_start(rebuild);
+            } else {
+                used += copy_behind(rebuild, *budget);
+            }
         }
-        budget -= used < budget ? used : budget;
+        *budget -= used < *budget ? used : *budget;
         if (rebuild->deflate.result < 0) {
             rebuild->refusal = REFUSAL_MESSAGE_TOO_LARGE;
         }

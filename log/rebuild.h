@@ -44,6 +44,6 @@ void rebuild_start(struct rebuild *rebuild, const struct validation *validation,
                    void *memory, size_t memory_bytes, void *into, size_t bytes_max);
 
 /* As validation_step. */
-[[nodiscard]] enum validation_progress rebuild_step(struct rebuild *rebuild, size_t budget);
+[[nodiscard]] enum validation_progress rebuild_step(struct rebuild *rebuild, size_t *budget);
 
 #endif

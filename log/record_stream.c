@@ -2,6 +2,8 @@
 
 #include "log/record.h"
 
+#include <errno.h>
+
 enum { LENGTH_BYTES_MAX = 5 };
 
 size_t record_stream_memory_bytes(const struct batch *batch)
@@ -93,7 +95,20 @@ static bool read_part(struct record_stream *stream)
     int32_t bytes;
     switch (stream->part) {
     case RECORD_START:
-        return false;
+        if (!read_start(stream)) {
+            return false;
+        }
+        if (stream->record_left > BODY_WINDOW_BYTES / 2) {
+            stream->part = RECORD_KEY_LENGTH;
+        } else if (stream->record_left > body_left(&stream->body)) {
+            stream->part = RECORD_REST;
+        } else {
+            return read_rest(stream);
+        }
+        return true;
+    case RECORD_REST:
+        stream->part = RECORD_START;
+        return stream->record_left <= body_left(&stream->body) && read_rest(stream);
     case RECORD_KEY_LENGTH:
         stream->part = RECORD_KEY;
         if (!read_skip(stream, &bytes)) {
@@ -134,16 +149,27 @@ static bool read_part(struct record_stream *stream)
     return false;
 }
 
-static bool is_skipping(const struct record_stream *stream)
+/* Bytes to have at hand for the next part. */
+static size_t part_wants(const struct record_stream *stream)
 {
-    return stream->skip_left > 0;
+    switch (stream->part) {
+    case RECORD_START:
+        return RECORD_START_BYTES_MAX;
+    case RECORD_REST:
+        return stream->record_left;
+    default:
+        return stream->skip_left > 0 ? 1 : LENGTH_BYTES_MAX;
+    }
 }
 
-static bool advance_part(struct record_stream *stream)
+/* A little more: a part of a record, which may end it, or nothing yet. False: malformed. */
+static bool advance(struct record_stream *stream, bool *is_record)
 {
-    size_t wanted = is_skipping(stream) ? 1 : LENGTH_BYTES_MAX;
-    if (body_fill(&stream->body, wanted) < 0 ||
-        (is_skipping(stream) && !body_left(&stream->body))) {
+    int result = body_fill(&stream->body, part_wants(stream));
+    if (result < 0) {
+        return result == -EAGAIN;
+    }
+    if (stream->skip_left > 0 && !body_left(&stream->body)) {
         return false;
     }
     if (!read_part(stream)) {
@@ -151,61 +177,44 @@ static bool advance_part(struct record_stream *stream)
     }
     if (stream->part == RECORD_HEADER_KEY_LENGTH && stream->headers_left == 0) {
         stream->part = RECORD_START;
-        return stream->record_left == 0;
     }
-    return true;
+    *is_record = stream->part == RECORD_START;
+    return !*is_record || stream->record_left == 0;
+}
+/* There should be no more records: is it the end? False: not even that. */
+static bool expect_end(struct record_stream *stream, bool *is_end)
+{
+    int result = body_fill(&stream->body, 1);
+    *is_end = result == 0 && body_left(&stream->body) == 0;
+    return *is_end || (result == -EAGAIN && body_left(&stream->body) == 0);
 }
 
-/* -- records -------------------------------------------------------------------------------------- */
-
-/* The next record, whole if the window can hold it; else begins it. */
-static bool begin_record(struct record_stream *stream)
+static void charge(struct record_stream *stream, size_t *budget, const uint8_t *was_at)
 {
-    if (body_fill(&stream->body, RECORD_START_BYTES_MAX) < 0 || !read_start(stream)) {
-        return false;
-    }
-    if (stream->record_left <= BODY_WINDOW_BYTES / 2 &&
-        body_fill(&stream->body, stream->record_left) < 0) {
-        return false;
-    }
-    if (stream->record_left <= body_left(&stream->body)) {
-        return read_rest(stream);
-    }
-    stream->part = RECORD_KEY_LENGTH;
-    return true;
-}
-
-/* A little more: a record, or a part of a large one. Counts what it read. */
-static bool advance(struct record_stream *stream, size_t *budget)
-{
-    uint32_t left = stream->record_left;
-    bool is_start = stream->part == RECORD_START;
-    bool is_good = is_start ? begin_record(stream) : advance_part(stream);
-    size_t used =
-        is_start ? stream->bytes_behind_deltas - stream->record_left : left - stream->record_left;
-    used += RECORD_START_BYTES_MAX; /* what is empty costs time as well */
+    size_t used = RECORD_START_BYTES_MAX; /* what is empty costs time as well */
+    used += body_is_inflated(&stream->body) ? body_work(&stream->body)
+                                            : (size_t)(stream->body.at - was_at);
     *budget -= used < *budget ? used : *budget;
-    return is_good;
-}
-
-static bool is_at_end(struct record_stream *stream)
-{
-    return stream->records_left == 0 && body_fill(&stream->body, 1) == 0 &&
-           body_left(&stream->body) == 0;
 }
 
 enum record_stream_progress record_stream_next(struct record_stream *stream, size_t *budget)
 {
-    if (!stream->broken && stream->part == RECORD_START && stream->records_left <= 0) {
-        stream->broken = !is_at_end(stream);
-        return stream->broken ? RECORD_STREAM_BROKEN : RECORD_STREAM_END;
-    }
     while (!stream->broken) {
         if (*budget == 0) {
             return RECORD_STREAM_MORE;
         }
-        stream->broken = !advance(stream, budget);
-        if (stream->part == RECORD_START && !stream->broken) {
+        const uint8_t *at = stream->body.at;
+        bool is_end = false, is_record = false;
+        if (stream->part == RECORD_START && stream->records_left <= 0) {
+            stream->broken = !expect_end(stream, &is_end);
+        } else {
+            stream->broken = !advance(stream, &is_record);
+        }
+        charge(stream, budget, at);
+        if (is_end) {
+            return RECORD_STREAM_END;
+        }
+        if (is_record && !stream->broken) {
             stream->index++;
             stream->records_left--;
             return RECORD_STREAM_RECORD;

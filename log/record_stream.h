@@ -29,6 +29,7 @@ struct record_stream {
     struct body body;
     enum record_part {
         RECORD_START,
+        RECORD_REST,       /* of a record that the window can hold: all at once */
         RECORD_KEY_LENGTH, /* from here on only of records too large for the window */
         RECORD_KEY,
         RECORD_VALUE_LENGTH,
@@ -54,7 +55,8 @@ struct record_stream {
 [[nodiscard]] int record_stream_start(struct record_stream *stream, const struct batch *batch,
                                       void *memory, size_t memory_bytes);
 
-/* Goes on to the end of the next record, or until *budget bytes are used up. */
+/* Goes on to the end of the next record, or until *budget is used up: bytes of records, or if they
+ * are compressed the work of inflating them. */
 [[nodiscard]] enum record_stream_progress record_stream_next(struct record_stream *stream,
                                                              size_t *budget);
 

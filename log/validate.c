@@ -264,15 +264,14 @@ static enum validation_progress check_records(struct validation *validation, siz
     }
 }
 
-enum validation_progress validation_step(struct validation *validation, size_t budget)
+enum validation_progress validation_step(struct validation *validation, size_t *budget)
 {
-    assert(budget > 0);
     enum validation_progress progress = VALIDATION_MORE;
     if (validation->state == VALIDATION_CRC) {
-        progress = check_crc(validation, &budget);
+        progress = check_crc(validation, budget);
     }
     if (validation->state == VALIDATION_RECORDS) {
-        progress = check_records(validation, &budget);
+        progress = check_records(validation, budget);
     }
     return validation->state == VALIDATION_ENDED ? VALIDATION_DONE : progress;
 }

@@ -5,7 +5,7 @@
  *     validation_step ...   CRC, then the header's sense, then every record: form, key, timestamp
  *     VALIDATION_DONE       refused, or fit to be appended: as it is, stamped, or rebuilt
  *
- * A step ends after about `budget` decoded bytes, so that a reactor can turn to others in between.
+ * A step ends when it has used up its budget, so that a reactor can turn to others in between.
  * A compressed body is inflated through a window and never held whole.
  *
  * Kafka 4.3 leaves two gaps that are closed here, since what slips through can be read by nobody:
@@ -93,7 +93,10 @@ enum validation_progress { VALIDATION_MORE, VALIDATION_DONE };
 size_t validation_memory_bytes(const struct validation *validation);
 void validation_give_memory(struct validation *validation, void *memory, size_t bytes);
 
+/* *budget: bytes of records to look at, or if they are compressed the work of inflating them
+ * (core/inflate.h). It is lowered by what was done: MORE leaves nothing of it, DONE what may be spent
+ * on other batches in the same turn. */
 [[nodiscard]] enum validation_progress validation_step(struct validation *validation,
-                                                       size_t budget);
+                                                       size_t *budget);
 
 #endif

@@ -6,9 +6,10 @@
 #include <assert.h>
 
 enum {
-    STEP_BYTES = 64 << 10,   /* decoded in one step: about 100 us of the slowest codec */
-    PARTS_PER_STEP_MAX = 64, /* small batches in one step */
-    MEMORY_RETRY_US = 1000,  /* whoever has the memory is done soon, ... */
+    STEP_WORK = 64 << 10,    /* of a turn, as validation_step counts it: 100 us */
+    PARTS_PER_STEP_MAX = 64, /* batches begun in one turn, however small */
+    PART_WORK = STEP_WORK / PARTS_PER_STEP_MAX,
+    MEMORY_RETRY_US = 1000, /* whoever has the memory is done soon, ... */
     /* ... or waits for memory itself, this request for what its own parts hold: somebody gives up. */
     MEMORY_WAIT_US_MAX = 1000 * 1000,
     REBUILD_SLACK_BYTES = 4096,
@@ -341,13 +342,14 @@ static enum part_progress part_take_memory(struct produce *produce, struct produ
     return PART_MORE;
 }
 
-/* One step of the part at hand. */
-static enum part_progress part_step(struct produce *produce)
+/* One step of the part at hand; lowers *budget by what it did. */
+static enum part_progress part_step(struct produce *produce, size_t *budget)
 {
     struct produce_part *part = &produce->parts[produce->at];
     switch (produce->state) {
     case PART_NEW:
         part_new(produce, part);
+        *budget -= *budget < PART_WORK ? *budget : PART_WORK;
         return produce->state == PART_CHECKED ? PART_DONE : PART_MORE;
     case PART_VALIDATING:
         if (produce->memory_bytes > 0 && !produce->memory) {
@@ -357,14 +359,14 @@ static enum part_progress part_step(struct produce *produce)
             return PART_DONE;
         }
         if (produce->validated == VALIDATION_MORE) {
-            produce->validated = validation_step(&produce->validation, STEP_BYTES);
+            produce->validated = validation_step(&produce->validation, budget);
         }
         if (produce->validated == VALIDATION_DONE) {
             part_validated(produce, part);
         }
         return produce->state == PART_CHECKED ? PART_DONE : PART_MORE;
     case PART_REBUILDING:
-        if (rebuild_step(&produce->rebuild, STEP_BYTES) == VALIDATION_DONE) {
+        if (rebuild_step(&produce->rebuild, budget) == VALIDATION_DONE) {
             part_rebuilt(produce, part);
         }
         return produce->state == PART_CHECKED ? PART_DONE : PART_MORE;
@@ -436,9 +438,9 @@ static void parts_step(struct op *op)
     struct produce *produce = container_of(op, struct produce, step);
     struct shard *shard = produce->request->shard;
     bool was_checking = shard->checking == produce;
-    uint64_t spent_bytes = 0;
-    for (uint32_t n = 0; produce->at < produce->parts_count; n++) {
-        if (n == PARTS_PER_STEP_MAX || spent_bytes >= STEP_BYTES) {
+    size_t budget = STEP_WORK;
+    while (produce->at < produce->parts_count) {
+        if (budget == 0) {
             parts_yield(produce);
             return;
         }
@@ -447,10 +449,8 @@ static void parts_step(struct op *op)
         }
         enum part_progress progress;
         do {
-            enum part_state was = produce->state;
-            progress = part_step(produce);
-            spent_bytes += was == PART_NEW ? 0 : produce->parts[produce->at].append.bytes;
-        } while (progress == PART_MORE && spent_bytes < STEP_BYTES);
+            progress = part_step(produce, &budget);
+        } while (progress == PART_MORE && budget > 0);
         if (progress == PART_WAITS) {
             timer_start(shard->reactor, &produce->wait, MEMORY_RETRY_US, parts_may_have_memory);
             if (was_checking) {

@@ -117,6 +117,15 @@ static enum codec stream_of(int which, const uint8_t *plain, size_t bytes, uint8
     }
 }
 
+/* As inflate_read, but for the pauses. */
+static int64_t read_on(struct inflate *inflate, void *into, size_t bytes)
+{
+    int64_t count;
+    while ((count = inflate_read(inflate, into, bytes)) == -EAGAIN) {
+    }
+    return count;
+}
+
 /* Inflates a copy that ends where the sanitizer sees it. Bytes, or the error. */
 static int64_t inflated(enum codec codec, const uint8_t *from, size_t bytes, uint8_t *into,
                         size_t into_max, size_t piece)
@@ -129,7 +138,7 @@ static int64_t inflated(enum codec codec, const uint8_t *from, size_t bytes, uin
     int64_t count = inflate_start(&inflate, codec, copy + 1, bytes, memory, memory_bytes);
     int64_t total = 0;
     uint8_t *out = malloc(piece);
-    while (count == 0 && (count = inflate_read(&inflate, out, piece)) > 0) {
+    while (count == 0 && (count = read_on(&inflate, out, piece)) > 0) {
         cr_assert_leq((size_t)count, piece);
         cr_assert_leq((size_t)(total + count), into_max);
         memcpy(into + total, out, (size_t)count);
@@ -292,7 +301,7 @@ Test(inflate, stops_a_bomb)
     struct inflate inflate;
     cr_assert_eq(inflate_start(&inflate, CODEC_ZSTD, packed, count, memory, 256 << 20), 0);
     int64_t got;
-    while ((got = inflate_read(&inflate, plain, 65536)) > 0) {
+    while ((got = read_on(&inflate, plain, 65536)) > 0) {
     }
     cr_expect_eq(got, -EFBIG);
     cr_expect_leq(inflate.bytes_out, INFLATE_FREE_BYTES + INFLATE_RATIO_MAX * (count + 1));
@@ -300,4 +309,115 @@ Test(inflate, stops_a_bomb)
     free(memory);
     free(packed);
     free(plain);
+}
+
+/* -- streams that decode to nothing --------------------------------------------------------------- */
+
+enum { NOTHING_BYTES = 1 << 20 };
+
+/* `head`, then `piece` as often as it fits. */
+static size_t repeated(uint8_t *into, const void *head, size_t head_bytes, const void *piece,
+                       size_t bytes)
+{
+    size_t at = head_bytes;
+    memcpy(into, head, head_bytes);
+    for (; at + bytes <= NOTHING_BYTES; at += bytes) {
+        memcpy(into + at, piece, bytes);
+    }
+    return at;
+}
+
+/* Bits, the lowest first. How many bytes are full; the rest of the bits is held. */
+static size_t put_bits(uint8_t *into, uint64_t *held, int *held_count, uint32_t value, int count)
+{
+    size_t bytes = 0;
+    *held |= (uint64_t)value << *held_count;
+    for (*held_count += count; *held_count >= 8; *held_count -= 8) {
+        into[bytes++] = (uint8_t)*held;
+        *held >>= 8;
+    }
+    return bytes;
+}
+
+/* Blocks of one member, each with tables of its own, and nothing behind them but the block's end. */
+static size_t gzip_of_tables(uint8_t *into)
+{
+    static const uint8_t header[10] = {0x1f, 0x8b, 8};
+    static const struct {
+        uint32_t value;
+        int count;
+    } fields[] = {
+        {0 | 2 << 1, 3},
+        {0, 5},
+        {0, 5},
+        {14, 4}, /* 257 + 1 codes, 18 lengths of lengths: */
+        {1 << 6, 3 * 9},
+        {1 << 24, 3 * 9}, /* one bit for "many zeros", one for 1 */
+        {0, 1},           /* symbol 0: one bit */
+        {1 | 127 << 1, 8},
+        {1 | 106 << 1, 8}, /* 138 and 117 symbols: none */
+        {0, 1},
+        {0, 1}, /* the end, and the distance: one bit */
+        {1, 1}, /* the end */
+    };
+    uint64_t held = 0;
+    int held_count = 0;
+    memcpy(into, header, sizeof header);
+    size_t at = sizeof header;
+    while (at < NOTHING_BYTES) {
+        for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
+            at += put_bits(into + at, &held, &held_count, fields[i].value, fields[i].count);
+        }
+    }
+    return at;
+}
+
+/* Reads it to its end: the result, and how often it took a read for that. */
+static int64_t read_nothing(enum codec codec, const uint8_t *from, size_t bytes, uint32_t *reads)
+{
+    static uint8_t out[32 << 10];
+    size_t memory_bytes = inflate_memory_bytes(codec, from, bytes);
+    void *memory = aligned_alloc(64, (memory_bytes + 64) & ~(size_t)63);
+    struct inflate inflate;
+    cr_assert_eq(inflate_start(&inflate, codec, from, bytes, memory, memory_bytes), 0);
+    int64_t result = -EAGAIN;
+    for (*reads = 0; result == -EAGAIN; ++*reads) {
+        uint64_t work = inflate.work;
+        result = inflate_read(&inflate, out, sizeof out);
+        cr_assert_leq(inflate.work - work, 2 * INFLATE_READ_WORK);
+        cr_assert(result != -EAGAIN || inflate.work - work >= INFLATE_READ_WORK);
+    }
+    cr_assert_eq(inflate.bytes_out, 0);
+    free(memory);
+    return result;
+}
+
+Test(inflate, pauses_in_what_decodes_to_nothing)
+{
+    static const uint8_t lz4[7] = {0x04, 0x22, 0x4d, 0x18, 0x60, 0x40, 0x82};
+    static const uint8_t lz4_block[5] = {1}; /* of one byte: a token of nothing */
+    static const uint8_t xerial[16] = {0x82, 'S', 'N', 'A', 'P', 'P', 'Y', 0,
+                                       0,    0,   0,   1,   0,   0,   0,   1};
+    static const uint8_t snappy_block[5] = {0, 0, 0, 1, 0};
+    uint8_t *packed = calloc(1, NOTHING_BYTES + ROOM_BYTES), piece[64];
+    uint32_t reads;
+
+    size_t bytes = repeated(packed, NULL, 0, piece, gzipped(packed, 0, piece));
+    cr_expect_eq(read_nothing(CODEC_GZIP, packed, bytes, &reads), 0);
+    cr_expect_gt(reads, 100, "%u", reads);
+    memset(packed, 0, NOTHING_BYTES);
+    bytes = gzip_of_tables(packed);
+    cr_expect_eq(read_nothing(CODEC_GZIP, packed, bytes, &reads), -EBADMSG); /* no end */
+    cr_expect_gt(reads, 100, "%u", reads);
+    bytes = repeated(packed, NULL, 0, piece, zstd_framed(packed, 0, piece));
+    cr_expect_eq(read_nothing(CODEC_ZSTD, packed, bytes, &reads), 0);
+    cr_expect_gt(reads, 100, "%u", reads);
+    bytes = repeated(packed, xerial, sizeof xerial, snappy_block, sizeof snappy_block);
+    cr_expect_eq(read_nothing(CODEC_SNAPPY, packed, bytes, &reads), 0);
+    cr_expect_gt(reads, 100, "%u", reads);
+    bytes = repeated(packed, lz4, sizeof lz4, lz4_block, sizeof lz4_block);
+    memset(packed + bytes, 0, 4); /* the end mark */
+    cr_expect_eq(read_nothing(CODEC_LZ4, packed, bytes + 4, &reads), 0);
+    cr_expect_gt(reads, 100, "%u", reads);
+    free(packed);
 }

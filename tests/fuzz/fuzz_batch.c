@@ -23,7 +23,8 @@ static void rebuild_whole(const struct validation *validation, size_t budget)
         struct rebuild rebuild;
         rebuild_start(&rebuild, validation, DEFLATE_LEVEL_DEFAULT, memory, bytes, into,
                       REBUILT_BYTES_MAX);
-        while (rebuild_step(&rebuild, budget) == VALIDATION_MORE) {
+        for (size_t left = budget; rebuild_step(&rebuild, &left) == VALIDATION_MORE;
+             left = budget) {
         }
         struct batch batch;
         if (rebuild.refusal == REFUSAL_NONE &&
@@ -58,7 +59,8 @@ static void validate(const uint8_t *bytes, size_t count, uint8_t choice)
         void *memory = memory_of(memory_bytes);
         validation_give_memory(&validation, memory, memory_bytes);
         for (int i = 0; memory && i < STEPS_MAX && progress == VALIDATION_MORE; i++) {
-            progress = validation_step(&validation, budget);
+            size_t left = budget;
+            progress = validation_step(&validation, &left);
         }
         free(memory);
     }

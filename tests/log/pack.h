@@ -8,6 +8,7 @@
 #include "log/batch.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -59,8 +60,9 @@ static inline int64_t unpack(const struct batch *batch, uint8_t *into, size_t by
     void *memory = pack_memory(memory_bytes);
     if (inflate_start(&inflate, codec, body, body_bytes, memory, memory_bytes) == 0) {
         while ((size_t)done < bytes_max &&
-               (more = inflate_read(&inflate, into + done, bytes_max - (size_t)done)) > 0) {
-            done += more;
+               ((more = inflate_read(&inflate, into + done, bytes_max - (size_t)done)) > 0 ||
+                more == -EAGAIN)) {
+            done += more > 0 ? more : 0;
         }
     }
     free(memory);

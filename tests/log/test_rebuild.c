@@ -30,7 +30,8 @@ static void validate(struct validation *validation, const struct validation_rule
         size_t memory_bytes = validation_memory_bytes(validation);
         void *memory = aligned_alloc(64, (memory_bytes + 127) & ~(size_t)63);
         validation_give_memory(validation, memory, memory_bytes);
-        while (validation_step(validation, 65536) == VALIDATION_MORE) {
+        for (size_t left = 65536; validation_step(validation, &left) == VALIDATION_MORE;
+             left = 65536) {
         }
         free(memory);
     }
@@ -46,7 +47,7 @@ static size_t rebuilt(const struct validation *validation, uint8_t *into, size_t
     void *memory = aligned_alloc(64, (memory_bytes + 127) & ~(size_t)63);
     rebuild_start(&rebuild, validation, DEFLATE_LEVEL_DEFAULT, memory, memory_bytes, into,
                   bytes_max);
-    while (rebuild_step(&rebuild, budget) == VALIDATION_MORE) {
+    for (size_t left = budget; rebuild_step(&rebuild, &left) == VALIDATION_MORE; left = budget) {
     }
     free(memory);
     if (rebuild.refusal == REFUSAL_MESSAGE_TOO_LARGE) {

@@ -31,7 +31,8 @@ static struct validation validated_by(const struct validation_rules *rules, cons
         size_t memory_bytes = validation_memory_bytes(&validation);
         memory = aligned_alloc(64, (memory_bytes + 127) & ~(size_t)63);
         validation_give_memory(&validation, memory, memory_bytes);
-        while (validation_step(&validation, budget) == VALIDATION_MORE) {
+        for (size_t left = budget; validation_step(&validation, &left) == VALIDATION_MORE;
+             left = budget) {
         }
     }
     free(memory);

@@ -1,4 +1,5 @@
 /* Requests as long as a client likes take many turns of the reactor, each of them short. */
+#include "tests/log/pack.h"
 #include "tests/shard/broker_fixture.h"
 
 enum { MANY = 5000 };
@@ -120,6 +121,57 @@ Test(steps, many_topics_are_created_and_deleted_in_many_turns)
     turns = turns_of(&client);
     (void)client_receive(&client, API_DELETE_TOPICS, 6);
     cr_assert_gt(turns, 3 * MANY / 64, "%u", turns);
+    client_close(&client);
+    rig_free(rig);
+}
+
+/* A Produce of the same batch to so many partitions; the turns until it was answered. */
+static uint32_t produce_turns(struct client *client, const uint8_t *batch, size_t bytes,
+                              int32_t count)
+{
+    static struct produce_request_partition partitions[MANY];
+    for (int32_t i = 0; i < count; i++) {
+        partitions[i] = (struct produce_request_partition){
+            .index = i, .records = {.data = batch, .bytes = (int32_t)bytes}};
+    }
+    struct produce_request_topic topic = {
+        .name = view_of_text("t"), .partition_data = partitions, .partition_data_count = count};
+    struct produce_request request = {.transactional_id = VIEW_NULL,
+                                      .acks = -1,
+                                      .timeout_ms = 5000,
+                                      .topic_data = &topic,
+                                      .topic_data_count = 1};
+    produce_request_encode(&request, client_begin(client, API_PRODUCE, 9), 9);
+    uint32_t turns = turns_of(client);
+    struct cursor body = client_receive(client, API_PRODUCE, 9);
+    struct produce_response response;
+    cr_assert(produce_response_decode(&response, &body, 9, &client->arena));
+    for (int32_t i = 0; i < count; i++) {
+        cr_assert_eq(response.responses[0].partition_responses[i].error_code, KAFKA_NONE);
+    }
+    return turns;
+}
+
+Test(steps, small_batches_that_inflate_far_take_many_turns)
+{
+    enum { PLAIN_BYTES = 2 << 20, TURN_BYTES = 64 << 10, PARTITIONS = 8 };
+    struct rig *rig = rig_new(1, NULL);
+    struct client client;
+    client_open(&client, rig);
+    client_create(&client, "t", PARTITIONS, NULL, 0);
+    uint8_t *plain = malloc(PLAIN_BYTES), *packed = malloc(PLAIN_BYTES);
+    size_t plain_bytes =
+        make_records(plain, PLAIN_BYTES, 500, 4096, reactor_wall_ms(&rig->fixture.reactors[0]));
+    for (enum codec codec = CODEC_GZIP; codec < CODECS; codec++) {
+        size_t bytes = pack(plain, plain_bytes, codec, packed, PLAIN_BYTES);
+        cr_assert(bytes > 0 && bytes < plain_bytes / 10);
+        uint32_t turns = produce_turns(&client, packed, bytes, 1);
+        cr_assert_gt(turns, plain_bytes / TURN_BYTES, "codec %d: %u", codec, turns);
+        turns = produce_turns(&client, packed, bytes, PARTITIONS);
+        cr_assert_gt(turns, PARTITIONS * plain_bytes / TURN_BYTES, "codec %d: %u", codec, turns);
+    }
+    free(plain);
+    free(packed);
     client_close(&client);
     rig_free(rig);
 }
