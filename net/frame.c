@@ -8,6 +8,9 @@
 enum {
     FRAME_GROWTH = 4,
     FRAMES_PER_STEP_MAX = 32, /* handed up in one go: some microseconds each */
+    /* Some 100 us, and as many again when the pages are new: */
+    MOVE_BYTES_MAX = 256 << 10,    /* copied in one step to a larger slab */
+    RECEIVE_BYTES_MAX = 512 << 10, /* copied by the kernel in one go */
 };
 
 static void input_received(struct op *op);
@@ -69,7 +72,28 @@ static void input_wait_for_memory(struct connection *connection, uint64_t bytes)
     server_arm_sweep(connection->server);
 }
 
-/* Room for the rest of the frame under way, as far as has come: `more` bytes are at hand. */
+/* The frame under way goes on in its larger slab. False: it is long, and goes on in input_resumed. */
+static bool input_move(struct connection *connection)
+{
+    struct input *input = &connection->input;
+    uint32_t left = input->partial_bytes - input->moved_bytes;
+    uint32_t part = left < MOVE_BYTES_MAX ? left : MOVE_BYTES_MAX;
+    memcpy(input->larger.data + input->moved_bytes, input->partial.data + input->moved_bytes, part);
+    input->moved_bytes += part;
+    if (part < left) {
+        assert(!input->resume_due);
+        input->resume_due = true;
+        reactor_ready(connection->server->reactor, &input->resume, input_resumed);
+        return false;
+    }
+    frame_free(slabs_of(connection), &input->partial);
+    input->partial = input->larger;
+    input->larger.data = NULL;
+    return true;
+}
+
+/* Room for the rest of the frame under way, as far as has come: `more` bytes are at hand. False: not
+ * yet. */
 static bool input_grow(struct connection *connection, uint32_t more)
 {
     struct input *input = &connection->input;
@@ -89,8 +113,9 @@ static bool input_grow(struct connection *connection, uint32_t more)
         return false;
     }
     if (partial->data) {
-        memcpy(grown.data, partial->data, input->partial_bytes);
-        frame_free(slabs, partial);
+        input->larger = grown;
+        input->moved_bytes = 0;
+        return input_move(connection);
     }
     *partial = grown;
     return true;
@@ -244,6 +269,9 @@ static void input_resumed(struct op *op)
     struct input *input = container_of(op, struct input, resume);
     struct connection *connection = container_of(input, struct connection, input);
     input->resume_due = false;
+    if (input->larger.data && !connection->closing && !input_move(connection)) {
+        return;
+    }
     if (input->kept.data && !connection->closing) {
         input->kept_at += input_parse(connection, input->kept.data + input->kept_at,
                                       input->kept.bytes - input->kept_at);
@@ -270,7 +298,8 @@ static void input_receive(struct connection *connection)
     if (frame_has_begun(input) && partial->bytes >= FRAME_LARGE_BYTES && partial->data) {
         uint32_t room = partial->slab_bytes < partial->bytes ? partial->slab_bytes : partial->bytes;
         input->receive.into = partial->data + input->partial_bytes;
-        input->receive.bytes_max = room - input->partial_bytes;
+        room -= input->partial_bytes;
+        input->receive.bytes_max = room < RECEIVE_BYTES_MAX ? room : RECEIVE_BYTES_MAX;
     }
     input->receiving = true;
     reactor_receive(connection->server->reactor, &input->receive, input_received);
@@ -397,6 +426,9 @@ void input_close(struct connection *connection)
     if (!input->receiving && !input->parsing) { /* else when that has ended */
         if (input->partial.data) {
             frame_free(slabs, &input->partial);
+        }
+        if (input->larger.data) {
+            frame_free(slabs, &input->larger);
         }
         input_drop_kept(connection);
     }

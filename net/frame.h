@@ -53,6 +53,8 @@ struct input { /* a connection's way in */
     uint32_t prefix_bytes;
     struct frame partial; /* bytes: as claimed; data NULL: none is being received */
     uint32_t partial_bytes;
+    struct frame larger; /* partial moves there; data NULL: it does not */
+    uint32_t moved_bytes;
     struct frame kept; /* received, to be looked at later: [kept_at, kept.bytes) */
     uint32_t kept_at;
     struct link unfinished; /* in server->unfinished */

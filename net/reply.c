@@ -220,7 +220,8 @@ static bool output_gather(struct connection *connection, bool *more)
     }
     for (;;) {
         if (place->position < place->piece->bytes) {
-            if (output->send.iov_count == SEND_IOV_MAX) {
+            if (output->send.iov_count == SEND_IOV_MAX ||
+                output->send_bytes >= REPLY_ENCODED_BYTES_MAX) {
                 *more = true;
                 return true;
             }

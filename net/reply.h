@@ -24,9 +24,10 @@
 struct connection;
 
 enum {
-    REPLY_PIECE_BYTES_MAX = 256 << 10, /* pinned at a time: what the kernel takes in one go */
-    REPLY_PIECE_BYTES_MIN = 16 << 10,  /* ... at least, however slowly the peer reads */
-    REPLY_PIECES_MAX = 8,              /* and in how many pieces: small partitions side by side */
+    REPLY_PIECE_BYTES_MAX = 256 << 10,   /* pinned at a time: what the kernel takes in one go */
+    REPLY_PIECE_BYTES_MIN = 16 << 10,    /* ... at least, however slowly the peer reads */
+    REPLY_PIECES_MAX = 8,                /* and in how many pieces: small partitions side by side */
+    REPLY_ENCODED_BYTES_MAX = 256 << 10, /* past so many no further bytes join one send */
 };
 
 /* A piece of named bytes, on its way to the socket.

@@ -303,6 +303,57 @@ Test(connection, receives_a_large_frame_whole)
     wire_free(wire);
 }
 
+static struct connection *connection_of(struct wire *wire)
+{
+    return container_of(list_first(&wire->server.connections), struct connection, link);
+}
+
+/* Nothing is copied in one go that takes long: not to a larger slab, not by the kernel. */
+Test(connection, moves_and_sends_a_long_frame_bit_by_bit)
+{
+    struct wire *wire = wire_new(NULL);
+    enum { BYTES = 7 << 20, STEP = 256 << 10, CHUNK = 64 << 10 };
+    uint8_t *frame = malloc(BYTES + 4);
+    size_t bytes = make_frame(frame, BYTES, 5);
+    struct connection *connection = connection_of(wire);
+    uint32_t moves = 0, sends = 0, moved_before = 0;
+    for (size_t at = 0; wire->back_bytes < bytes;) {
+        size_t part = bytes - at < STEP ? bytes - at : STEP;
+        ssize_t sent = part > 0 ? send(wire->client, frame + at, part, MSG_NOSIGNAL) : 0;
+        at += sent > 0 ? (size_t)sent : 0;
+        wire_turn(wire, 1);
+        uint32_t moved = connection->input.larger.data ? connection->input.moved_bytes : 0;
+        cr_assert_leq(moved, moved_before + (moved_before == 0 ? 2 : 1) * STEP); /* begun, ready */
+        moves += moved > moved_before;
+        moved_before = moved;
+        sends += connection->output.send_bytes > 0;
+        cr_assert_leq(connection->output.send_bytes, REPLY_ENCODED_BYTES_MAX + CHUNK);
+    }
+    cr_assert_gt(moves, 10);
+    cr_assert_gt(sends, 10);
+    cr_assert_eq(memcmp(wire->back, frame, bytes), 0);
+    free(frame);
+    wire_free(wire);
+}
+
+Test(connection, gives_both_slabs_back_when_the_client_leaves_in_between)
+{
+    struct wire *wire = wire_new(NULL);
+    enum { BYTES = 7 << 20 };
+    uint8_t *frame = malloc(BYTES + 4);
+    size_t bytes = make_frame(frame, BYTES, 5);
+    struct connection *connection = connection_of(wire);
+    for (size_t at = 0; !connection->input.larger.data;) {
+        ssize_t sent = send(wire->client, frame + at, bytes - at, MSG_NOSIGNAL);
+        at += sent > 0 ? (size_t)sent : 0;
+        wire_turn(wire, 1);
+    }
+    connection_close(connection, NULL);
+    wire_await_end(wire);
+    free(frame);
+    wire_free(wire);
+}
+
 Test(connection, takes_no_memory_for_bytes_that_have_not_come)
 {
     struct wire *wire = wire_new(NULL);
