@@ -130,23 +130,9 @@ static void audit_ended(struct dialogue *dialogue, struct cursor *body, int16_t 
 
 static bool audit_end(struct audit *audit)
 {
-    struct list_offsets_request_topic topic;
-    struct list_offsets_request_partition part;
-    struct list_offsets_request request;
     int16_t version = (int16_t)sim_between(audit->random, 1, LIST_OFFSETS_VERSION_MAX);
-    list_offsets_request_partition_init(&part);
-    part.partition_index = audit->reader.line->index;
-    part.timestamp = -1;
-    list_offsets_request_topic_init(&topic);
-    topic.name = view_of_text(audit->topic->name);
-    topic.partitions = &part;
-    topic.partitions_count = 1;
-    list_offsets_request_init(&request);
-    request.replica_id = -1;
-    request.topics = &topic;
-    request.topics_count = 1;
-    list_offsets_request_encode(
-        &request, dialogue_begin(&audit->dialogue, LIST_OFFSETS_KEY, version), version);
+    list_offsets_write(dialogue_begin(&audit->dialogue, LIST_OFFSETS_KEY, version), audit->topic,
+                       audit->reader.line->index, -1, version);
     return audit_ask(audit, audit_ended);
 }
 

@@ -177,8 +177,34 @@ bool client_is_served(const struct client *client)
     return true;
 }
 
-void client_ask_metadata(struct client *client, const uint32_t *names, uint32_t names_count,
-                         bool creates, dialogue_fn *replied)
+static void client_informed(struct dialogue *dialogue, struct cursor *body, int16_t version)
+{
+    struct client *client = client_of(dialogue);
+    struct metadata_response response;
+    bool all = true;
+    if (!CLIENT_DECODE(client, metadata, &response, body, version)) {
+        return;
+    }
+    for (int32_t i = 0; i < response.topics_count; i++) {
+        const struct metadata_response_topic *found = &response.topics[i];
+        int16_t error = found->error_code;
+        if (error == KAFKA_NONE) {
+            client->role->found(client,
+                                book_topic(&client->world->book, found->name, &found->topic_id,
+                                           (uint32_t)found->partitions_count));
+        } else if (error == KAFKA_UNKNOWN_TOPIC_OR_PARTITION ||
+                   error == KAFKA_LEADER_NOT_AVAILABLE ||
+                   world_forgives(client->world, MAY_REFUSE_CHANGES, error)) {
+            all = false;
+        } else {
+            client_fail(client, "Metadata: error %d", error);
+        }
+    }
+    client->role->informed(client, all);
+    client_pause(client);
+}
+
+void client_ask_topics(struct client *client, const uint32_t *names, uint32_t names_count)
 {
     struct metadata_request_topic topics[NAMES_MAX];
     struct metadata_request request;
@@ -190,7 +216,27 @@ void client_ask_metadata(struct client *client, const uint32_t *names, uint32_t 
     }
     request.topics = topics;
     request.topics_count = (int32_t)names_count;
-    request.allow_auto_topic_creation = creates;
+    request.allow_auto_topic_creation = true;
     metadata_request_encode(&request, client_ask(client, METADATA_KEY, version), version);
-    client_asked(client, replied, 0);
+    client_asked(client, client_informed, 0);
+}
+
+void list_offsets_write(struct writer *writer, const struct book_topic *topic, int32_t index,
+                        int64_t timestamp, int16_t version)
+{
+    struct list_offsets_request_topic asked;
+    struct list_offsets_request_partition part;
+    struct list_offsets_request request;
+    list_offsets_request_partition_init(&part);
+    part.partition_index = index;
+    part.timestamp = timestamp;
+    list_offsets_request_topic_init(&asked);
+    asked.name = view_of_text(topic->name);
+    asked.partitions = &part;
+    asked.partitions_count = 1;
+    list_offsets_request_init(&request);
+    request.replica_id = -1;
+    request.topics = &asked;
+    request.topics_count = 1;
+    list_offsets_request_encode(&request, writer, version);
 }

@@ -71,6 +71,9 @@ struct role {
     const char *name;
     void (*work)(struct client *client);
     void (*broken)(struct client *client); /* what was asked will not be answered */
+    /* To client_ask_topics: each topic that there is, then whether these are all. */
+    void (*found)(struct client *client, struct book_topic *topic);
+    void (*informed)(struct client *client, bool all);
 };
 
 void client_init(struct client *client, struct world *world, const struct role *role);
@@ -112,8 +115,10 @@ static inline struct sim_random *client_dice(struct client *client)
     return &client->world->dice;
 }
 
-/* Metadata for names of the world, with their ids. */
-void client_ask_metadata(struct client *client, const uint32_t *names, uint32_t names_count,
-                         bool creates, dialogue_fn *replied);
+/* Metadata for names of the world, which makes them; role->informed ends it. */
+void client_ask_topics(struct client *client, const uint32_t *names, uint32_t names_count);
+/* A ListOffsets of one partition. */
+void list_offsets_write(struct writer *writer, const struct book_topic *topic, int32_t index,
+                        int64_t timestamp, int16_t version);
 
 #endif

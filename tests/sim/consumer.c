@@ -9,8 +9,9 @@ static struct consumer *consumer_of(struct client *client)
 
 /* -- its topics -------------------------------------------------------------------------------- */
 
-static void topic_adopt(struct consumer *consumer, struct book_topic *topic)
+static void consumer_found(struct client *client, struct book_topic *topic)
 {
+    struct consumer *consumer = consumer_of(client);
     struct world *world = consumer->client.world;
     uint32_t kept = 0;
     for (uint32_t i = 0; i < consumer->parts_count; i++) {
@@ -31,28 +32,12 @@ static void topic_adopt(struct consumer *consumer, struct book_topic *topic)
     }
 }
 
-static void consumer_informed(struct dialogue *dialogue, struct cursor *body, int16_t version)
+static void consumer_informed(struct client *client, bool all)
 {
-    struct client *client = client_of(dialogue);
     struct consumer *consumer = consumer_of(client);
-    struct metadata_response response;
-    bool all = true;
-    if (!CLIENT_DECODE(client, metadata, &response, body, version)) {
-        return;
-    }
-    for (int32_t i = 0; i < response.topics_count; i++) {
-        const struct metadata_response_topic *found = &response.topics[i];
-        if (found->error_code == KAFKA_NONE) {
-            topic_adopt(consumer, book_topic(&client->world->book, found->name, &found->topic_id,
-                                             (uint32_t)found->partitions_count));
-        } else {
-            all = false;
-        }
-    }
     consumer->asks = !all;
     consumer->waits = false;
     consumer->session_epoch = 0; /* a new one: the topics may be others */
-    client_pause(client);
 }
 
 /* -- fetching ---------------------------------------------------------------------------------- */
@@ -229,8 +214,7 @@ static void consumer_work(struct client *client)
     }
     if (consumer->asks) {
         consumer->waits = true;
-        client_ask_metadata(client, consumer->names, consumer->names_count, true,
-                            consumer_informed);
+        client_ask_topics(client, consumer->names, consumer->names_count);
     } else {
         consumer_fetch(consumer);
     }
@@ -246,7 +230,13 @@ static void consumer_broken(struct client *client)
     }
 }
 
-static const struct role consumer_role = {"consumer", consumer_work, consumer_broken};
+static const struct role consumer_role = {
+    .name = "consumer",
+    .work = consumer_work,
+    .broken = consumer_broken,
+    .found = consumer_found,
+    .informed = consumer_informed,
+};
 
 void consumer_init(struct consumer *consumer, struct world *world)
 {

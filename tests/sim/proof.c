@@ -161,10 +161,14 @@ int proof_main(int argc, char **argv, uint64_t seeds, void (*scene)(struct proof
 {
     struct proof proof = {.program = argv[0], .images_max = 150, .only_image = UINT64_MAX};
     uint64_t first = 1;
+    bool until_failure = false;
     for (int i = 1; i < argc; i++) {
         uint64_t number = i + 1 < argc ? strtoull(argv[i + 1], NULL, 10) : 0;
         if (!strcmp(argv[i], "--story")) {
             proof.story = stderr;
+            continue;
+        } else if (!strcmp(argv[i], "--until-failure")) {
+            until_failure = true;
             continue;
         } else if (!strcmp(argv[i], "--seeds")) {
             seeds = number;
@@ -178,13 +182,16 @@ int proof_main(int argc, char **argv, uint64_t seeds, void (*scene)(struct proof
         } else if (!strcmp(argv[i], "--image")) {
             proof.only_image = number;
         } else {
-            fprintf(stderr, "%s: --seeds N, --first N, --seed N, --images N, --image N, --story\n",
+            fprintf(stderr,
+                    "%s: --seeds N, --first N, --seed N, --images N, --image N, --story, "
+                    "--until-failure\n",
                     argv[0]);
             return 2;
         }
         i++;
     }
-    for (uint64_t seed = first; seed < first + seeds; seed++) {
+    for (uint64_t seed = first; seed < first + seeds && !(until_failure && proof.scenes_failed > 0);
+         seed++) {
         proof.seed = seed;
         proof.failed = false;
         scene_play_twice(&proof, scene);

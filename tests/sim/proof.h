@@ -1,7 +1,7 @@
 /*
  * proof -- what the crash proofs have in common: a computer to cut, and the count of what was seen.
  *
- *      program [--seeds N] [--first SEED] [--images N]     a run; seeds are printed
+ *      program [--seeds N] [--first SEED] [--images N] [--until-failure]     a run
  *      program --seed SEED [--image N] [--story]           exactly one of them again
  *
  * A scene (one seed) is a workload on a simulated computer. At points where a cut could make a

@@ -48,8 +48,9 @@ static void sender_identify(struct sender *sender)
 }
 
 /* Streams for the topic as it is now; those of one that is gone end. */
-static void topic_adopt(struct sender *sender, struct book_topic *topic)
+static void sender_found(struct client *client, struct book_topic *topic)
 {
+    struct sender *sender = sender_of(client);
     uint32_t kept = 0;
     for (uint32_t i = 0; i < sender->streams_count; i++) {
         struct book_topic *other = sender->streams[i].line->topic;
@@ -66,31 +67,11 @@ static void topic_adopt(struct sender *sender, struct book_topic *topic)
     }
 }
 
-static void sender_informed(struct dialogue *dialogue, struct cursor *body, int16_t version)
+static void sender_informed(struct client *client, bool all)
 {
-    struct client *client = client_of(dialogue);
     struct sender *sender = sender_of(client);
-    struct metadata_response response;
-    bool all = true;
-    if (!CLIENT_DECODE(client, metadata, &response, body, version)) {
-        return;
-    }
-    for (int32_t i = 0; i < response.topics_count; i++) {
-        const struct metadata_response_topic *found = &response.topics[i];
-        if (found->error_code == KAFKA_NONE) {
-            topic_adopt(sender, book_topic(&client->world->book, found->name, &found->topic_id,
-                                           (uint32_t)found->partitions_count));
-        } else if (found->error_code == KAFKA_UNKNOWN_TOPIC_OR_PARTITION ||
-                   found->error_code == KAFKA_LEADER_NOT_AVAILABLE ||
-                   world_forgives(client->world, MAY_REFUSE_CHANGES, found->error_code)) {
-            all = false;
-        } else {
-            client_fail(client, "Metadata: error %d", found->error_code);
-        }
-    }
     sender->asks = !all;
     sender->waits = false;
-    client_pause(client);
 }
 
 /* -- batches ----------------------------------------------------------------------------------- */
@@ -339,7 +320,7 @@ static void sender_work(struct client *client)
     } else if (sender->asks) {
         if (sender->requests_count == 0) {
             sender->waits = true;
-            client_ask_metadata(client, sender->names, sender->names_count, true, sender_informed);
+            client_ask_topics(client, sender->names, sender->names_count);
         }
     } else {
         if (sender->requests_count < SENDER_WINDOW) {
@@ -362,7 +343,13 @@ static void sender_broken(struct client *client)
     }
 }
 
-static const struct role sender_role = {"sender", sender_work, sender_broken};
+static const struct role sender_role = {
+    .name = "sender",
+    .work = sender_work,
+    .broken = sender_broken,
+    .found = sender_found,
+    .informed = sender_informed,
+};
 
 void sender_init(struct sender *sender, struct world *world, uint32_t writer)
 {

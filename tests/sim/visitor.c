@@ -148,9 +148,6 @@ static void visitor_list(struct visitor *visitor, struct book_topic *topic)
 {
     static const int64_t ends[] = {-1, -1, -2, -3, 0, 1010, 1 << 20};
     struct client *client = &visitor->client;
-    struct list_offsets_request_topic asked;
-    struct list_offsets_request_partition part;
-    struct list_offsets_request request;
     int64_t timestamp = ends[sim_below(client_dice(client), sizeof ends / sizeof ends[0])];
     int16_t version = (int16_t)sim_between(client_dice(client), timestamp == -3 ? 7 : 1,
                                            LIST_OFFSETS_VERSION_MAX);
@@ -158,18 +155,8 @@ static void visitor_list(struct visitor *visitor, struct book_topic *topic)
     visitor->index = (int32_t)sim_below(client_dice(client), topic->partitions_count);
     visitor->told_end = topic->lines[visitor->index].told_end;
     visitor->timestamp = timestamp;
-    list_offsets_request_partition_init(&part);
-    part.partition_index = visitor->index;
-    part.timestamp = timestamp;
-    list_offsets_request_topic_init(&asked);
-    asked.name = view_of_text(topic->name);
-    asked.partitions = &part;
-    asked.partitions_count = 1;
-    list_offsets_request_init(&request);
-    request.replica_id = -1;
-    request.topics = &asked;
-    request.topics_count = 1;
-    list_offsets_request_encode(&request, client_ask(client, LIST_OFFSETS_KEY, version), version);
+    list_offsets_write(client_ask(client, LIST_OFFSETS_KEY, version), topic, visitor->index,
+                       timestamp, version);
     client_asked(client, visitor_listed, 0);
 }
 
@@ -250,7 +237,8 @@ static void visitor_broken(struct client *client)
     visitor_of(client)->waits = false;
 }
 
-static const struct role visitor_role = {"visitor", visitor_work, visitor_broken};
+static const struct role visitor_role = {
+    .name = "visitor", .work = visitor_work, .broken = visitor_broken};
 
 void visitor_init(struct visitor *visitor, struct world *world, bool deletes)
 {
