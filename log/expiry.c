@@ -7,7 +7,7 @@ enum {
     CHECK_US = 600 * 1000 * 1000, /* producer.id.expiration.check.interval.ms */
     PRESS_US = 1000 * 1000,       /* between two looks for memory */
     LOGS_PER_TURN = 64,
-    PRODUCERS_PER_TURN = 512,
+    PRODUCERS_PER_TURN = 256,
 };
 
 static void check_passed(struct op *op);

@@ -189,7 +189,8 @@ int log_roll(struct log *log)
     return 0;
 }
 
-struct segment *log_segment(const struct log *log, int64_t offset)
+/* Which of them holds the offset: the last with a base that is not beyond it, or the first. */
+static uint32_t segment_place(const struct log *log, int64_t offset)
 {
     uint32_t low = 0;
     uint32_t high = log->segments_count;
@@ -201,16 +202,18 @@ struct segment *log_segment(const struct log *log, int64_t offset)
             high = middle;
         }
     }
-    return low > 0 ? log->segments[low - 1] : log->segments[0];
+    return low > 0 ? low - 1 : 0;
+}
+
+struct segment *log_segment(const struct log *log, int64_t offset)
+{
+    return log->segments[segment_place(log, offset)];
 }
 
 struct segment *log_segment_after(const struct log *log, const struct segment *segment)
 {
-    uint32_t i = log->segments_count;
-    while (log->segments[i - 1] != segment) { /* readers are mostly near the end */
-        i--;
-    }
-    return i < log->segments_count ? log->segments[i] : NULL;
+    uint32_t next = segment_place(log, segment->base_offset) + 1;
+    return next < log->segments_count ? log->segments[next] : NULL;
 }
 
 struct segment *log_find_segment(const struct log *log, int64_t base_offset)
@@ -258,8 +261,7 @@ bool log_open(struct log *log, struct op *op, op_fn *then)
 }
 
 /* What is wrong with an index of the active segment was mended by recovery, or is an error. */
-static int active_take(struct log *log, struct segment *active,
-                       const struct segment_content *content)
+static int active_take(struct log *log, struct segment *active, struct segment_content *content)
 {
     active->file_bytes = content->file_bytes > UINT32_MAX
                              ? block_floor(UINT32_MAX)
@@ -275,12 +277,8 @@ static int active_take(struct log *log, struct segment *active,
     offset_index_init(&active->offset_index, active->base_offset, log->settings.index_bytes_max,
                       log->settings.index_interval_bytes); /* the topic's settings by now */
     time_index_init(&active->time_index, active->base_offset, log->settings.index_bytes_max);
-    int result = offset_index_load(&active->offset_index, content->offset_entries,
-                                   (size_t)content->offset_bytes, content->end);
-    if (result == 0) {
-        result = time_index_load(&active->time_index, content->time_entries,
-                                 (size_t)content->time_bytes);
-    }
+    offset_index_take(&active->offset_index, &content->offset_index);
+    time_index_take(&active->time_index, &content->time_index);
     if (max_timestamp >= 0) {
         time_index_note(&active->time_index, max_timestamp, max_offset);
     }
@@ -289,66 +287,93 @@ static int active_take(struct log *log, struct segment *active,
     active->offset_index.bytes_unindexed = active->appended - indexed;
     active->offset_entries_settled = count;
     active->time_entries_settled = active->time_index.count;
-    return result;
+    return content->index_error;
 }
 
-static int log_take(struct log *log, const struct list_job *job)
+/* Some of the sealed segments. 0, or -ENOMEM */
+static int sealed_take(struct log *log, struct list_job *job, uint32_t items)
+{
+    for (; items > 0 && job->taken_count < job->sealed_count; items--) {
+        const struct listed_segment *listed = &job->sealed[job->taken_count];
+        uint64_t bytes = listed->file_bytes;
+        struct segment *sealed =
+            segment_new(log, listed->base_offset,
+                        bytes > INT32_MAX ? INT32_MAX : (uint32_t)bytes); /* load tells the end */
+        if (!sealed) {
+            return -ENOMEM;
+        }
+        sealed->is_sealed = sealed->is_cut = true;
+        job->taken[job->taken_count++] = sealed;
+    }
+    return 0;
+}
+
+/* All of them are made: they are the log's. */
+static int log_take(struct log *log, struct list_job *job)
 {
     struct segment *active = log_active(log);
     assert(log->segments_count == 1 && job->active.base_offset == active->base_offset);
-    if (!segments_grow(log, job->sealed_count)) {
-        return -ENOMEM;
-    }
     if (active->appended > 0) {
         int result = active_take(log, active, &job->active);
         if (result < 0) {
             return result;
         }
     }
-    log->segments_count = 0;
-    for (uint32_t i = 0; i < job->sealed_count; i++) {
-        uint64_t bytes = job->sealed[i].file_bytes;
-        struct segment *sealed =
-            segment_new(log, job->sealed[i].base_offset,
-                        bytes > INT32_MAX ? INT32_MAX : (uint32_t)bytes); /* load tells the end */
-        if (!sealed) {
-            while (log->segments_count > 0) {
-                segment_free(log->segments[--log->segments_count]);
-            }
-            log->segments[log->segments_count++] = active;
-            return -ENOMEM;
-        }
-        sealed->is_sealed = sealed->is_cut = true;
-        log->segments[log->segments_count++] = sealed;
-    }
-    log->segments[log->segments_count++] = active;
+    job->taken[job->taken_count] = active;
+    free(log->segments);
+    log->segments = job->taken;
+    log->segments_room = log->segments_count = job->sealed_count + 1;
+    job->taken = NULL;
+    job->taken_count = 0;
     active->is_loaded = true;
     log->is_listed = true;
     log->has_directory = active->appended > 0 || job->sealed_count > 0;
     return 0;
 }
 
-static void log_listed(struct op *op)
+static void log_list_end(struct list_job *job, int64_t result)
 {
-    struct list_job *job = container_of(op, struct list_job, job.op);
     struct log *log = job->log;
-    int64_t result = op->result < 0 ? op->result : log_take(log, job);
+    struct reactor *reactor = log->store->reactor;
     if (result < 0) {
-        struct reactor *reactor = log->store->reactor;
         report(reactor->reports, REPORT_ERROR, reactor_wall_ms(reactor), "log",
                "cannot open %s/%s: %s", log->store->options.directory, log->name,
                strerror((int)-result));
     }
+    while (job->taken_count > 0) {
+        segment_free(job->taken[--job->taken_count]);
+    }
     segment_content_free(&job->active);
+    free(job->taken);
     free(job->sealed);
     free(job);
     struct op_queue waits = log->open_waits;
     log->open_waits = (struct op_queue){0};
     for (struct op *wait; (wait = op_queue_pop(&waits));) {
         wait->result = result;
-        wait->then(wait);
+        reactor_ready(reactor, wait, wait->then);
     }
     log_came_home(log);
+}
+
+static void log_listed(struct op *op)
+{
+    struct list_job *job = container_of(op, struct list_job, job.op);
+    struct log *log = job->log;
+    int64_t result = op->result;
+    if (result >= 0 && !job->taken) {
+        job->taken = malloc(((size_t)job->sealed_count + 1) * sizeof(*job->taken));
+        result = job->taken ? 0 : -ENOMEM;
+    }
+    if (result >= 0) {
+        result = sealed_take(log, job, log->store->options.step_items);
+    }
+    if (result >= 0 && job->taken_count < job->sealed_count) {
+        op->result = 0;
+        reactor_ready(log->store->reactor, op, log_listed);
+        return;
+    }
+    log_list_end(job, result < 0 ? result : log_take(log, job));
 }
 
 /* -- news -------------------------------------------------------------------------------------- */

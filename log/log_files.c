@@ -58,6 +58,21 @@ static int indexes_read(struct files *files, const struct log_place *place,
     return content->time_bytes < 0 ? (int)content->time_bytes : 0;
 }
 
+/* Here, beside the reactor: a large one takes milliseconds. */
+static void indexes_load(struct segment_content *content, uint64_t segment_bytes)
+{
+    offset_index_init(&content->offset_index, content->base_offset, UINT32_MAX, 0);
+    time_index_init(&content->time_index, content->base_offset, UINT32_MAX);
+    int error = offset_index_load(&content->offset_index, content->offset_entries,
+                                  (size_t)content->offset_bytes, segment_bytes);
+    int time_error =
+        time_index_load(&content->time_index, content->time_entries, (size_t)content->time_bytes);
+    content->index_error = error ? error : time_error;
+    free(content->offset_entries);
+    free(content->time_entries);
+    content->offset_entries = content->time_entries = NULL;
+}
+
 /* A header of which all bytes are there, though not of the batch. */
 static bool header_parse(struct batch *batch, const uint8_t *bytes, int64_t bytes_left)
 {
@@ -115,12 +130,9 @@ static int log_file_read(struct files *files, const struct log_place *place,
     content->first_timestamp =
         header_parse(&first, buffer, result) ? first.max_timestamp : BATCH_NO_TIMESTAMP;
     if (result >= 0 && content->is_sealed) {
-        struct offset_index index;
-        offset_index_init(&index, content->base_offset, INDEX_FILE_BYTES_MAX, 0);
-        int loaded = offset_index_load(&index, content->offset_entries,
-                                       (size_t)content->offset_bytes, content->file_bytes);
-        uint32_t from = loaded == 0 && index.count ? index.entries[index.count - 1].position : 0;
-        offset_index_deinit(&index);
+        const struct offset_index *index = &content->offset_index;
+        indexes_load(content, content->file_bytes);
+        uint32_t from = index->count ? index->entries[index->count - 1].position : 0;
         result = walk_to_end(files, fd, buffer, from, content);
     } else if (result >= 0 && content->file_bytes < content->end) {
         result = -EBADMSG; /* bytes that the journal knows to be there are not */
@@ -135,6 +147,9 @@ static int content_read(struct files *files, const struct log_place *place,
                         struct segment_content *content)
 {
     int result = indexes_read(files, place, content);
+    if (result >= 0 && !content->is_sealed) {
+        indexes_load(content, content->end);
+    }
     return result < 0 ? result : log_file_read(files, place, content);
 }
 
@@ -143,6 +158,8 @@ void segment_content_free(struct segment_content *content)
     free(content->offset_entries);
     free(content->time_entries);
     content->offset_entries = content->time_entries = NULL;
+    offset_index_deinit(&content->offset_index);
+    time_index_deinit(&content->time_index);
 }
 
 int64_t load_job_run(struct job *job, struct files *files)

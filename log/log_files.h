@@ -25,6 +25,9 @@ struct segment_content {
     uint64_t file_bytes;
     int64_t first_timestamp;
     char *offset_entries, *time_entries; /* malloc'd */
+    struct offset_index offset_index;    /* out: what they say, entries only */
+    struct time_index time_index;
+    int index_error; /* ... or why they say nothing */
 };
 
 /* The directory's sealed segments, and the active one's content. -ENOENT: its file is not there
@@ -39,6 +42,10 @@ struct list_job {
         uint64_t file_bytes;
     } * sealed; /* [sealed_count], by base offset; malloc'd */
     uint32_t sealed_count;
+
+    /* log.c only */
+    struct segment **taken; /* [sealed_count + 1], the first taken_count are made */
+    uint32_t taken_count;
 };
 int64_t list_job_run(struct job *job, struct files *files);
 

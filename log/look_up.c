@@ -16,6 +16,8 @@
 enum {
     WALK_BYTES = 64 << 10,  /* pinned at once to walk over headers */
     SLICE_BYTES = 64 << 10, /* of records decoded in one turn */
+    COPY_BYTES = 256 << 10, /* of a batch */
+    SEGMENTS_PER_TURN = 64,
 };
 
 static void look_up_choose(struct op *op);  /* from segment to segment */
@@ -114,7 +116,12 @@ static void look_up_choose(struct op *op)
     if (!lookup->segment) {
         lookup->segment = log_segment(log, log->log_start);
     }
-    while (lookup->segment) {
+    for (uint32_t seen = 0; lookup->segment; seen++) {
+        if (seen == SEGMENTS_PER_TURN) {
+            op->result = 0;
+            reactor_ready(log->store->reactor, op, look_up_choose);
+            return;
+        }
         if (!segment_load(lookup->segment, op, look_up_choose)) {
             return;
         }
@@ -149,6 +156,12 @@ static bool is_wanted(const struct log_lookup *lookup, const struct batch *batch
            batch_last_offset(batch) >= lookup->log->log_start;
 }
 
+static void look_up_collect_next(struct log_lookup *lookup)
+{
+    uint32_t left = lookup->batch_bytes - lookup->copied_bytes;
+    look_up_pin(lookup, left < COPY_BYTES ? left : COPY_BYTES, look_up_collect);
+}
+
 static void look_up_found_batch(struct log_lookup *lookup, const struct batch *batch)
 {
     struct slabs *slabs = &lookup->log->store->reactor->slabs;
@@ -159,7 +172,7 @@ static void look_up_found_batch(struct log_lookup *lookup, const struct batch *b
     }
     lookup->batch_bytes = batch->batch_bytes;
     lookup->copied_bytes = 0;
-    look_up_pin(lookup, lookup->batch_bytes, look_up_collect);
+    look_up_collect_next(lookup);
 }
 
 /* Steps over batches in what is pinned; a header that is cut by its end is gathered piece by piece. */
@@ -221,9 +234,8 @@ static void look_up_collect(struct op *op)
     log_unpin(&lookup->pin);
     lookup->copied_bytes += (uint32_t)op->result;
     lookup->pin.position += (uint32_t)op->result;
-    uint32_t left = lookup->batch_bytes - lookup->copied_bytes;
-    if (left > 0) {
-        look_up_pin(lookup, left, look_up_collect);
+    if (lookup->copied_bytes < lookup->batch_bytes) {
+        look_up_collect_next(lookup);
         return;
     }
     struct batch batch;

@@ -147,3 +147,14 @@ int offset_index_load(struct offset_index *index, const void *from, size_t bytes
     index->count = (uint32_t)count;
     return 0;
 }
+
+void offset_index_take(struct offset_index *index, struct offset_index *from)
+{
+    assert(index->count == 0);
+    free(index->entries);
+    index->entries = from->entries;
+    index->count = from->count;
+    index->room = from->room;
+    from->entries = NULL;
+    from->count = from->room = 0;
+}

@@ -59,5 +59,7 @@ void offset_index_encode(const struct offset_index *index, uint32_t first, uint3
  * -EBADMSG (not rising, out of bounds, not whole entries: rebuild it), -ENOMEM. */
 [[nodiscard]] int offset_index_load(struct offset_index *index, const void *from, size_t bytes,
                                     uint64_t segment_bytes);
+/* The entries of another one, which is empty then; this one is. */
+void offset_index_take(struct offset_index *index, struct offset_index *from);
 
 #endif

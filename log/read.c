@@ -16,7 +16,10 @@
 #include <errno.h>
 #include <string.h>
 
-enum { SCAN_BYTES = 64 << 10 /* of a window: an index interval and some large batches' headers */ };
+enum {
+    SCAN_BYTES = 64 << 10,     /* of a window: an index interval and some large batches' headers */
+    HEADERS_PER_TURN = 1 << 10 /* of batches in the tail */
+};
 
 static void locate_go_on(struct op *op); /* opened, loaded, or memory may be there */
 static void locate_held(struct op *op);  /* the file is open */
@@ -97,6 +100,7 @@ static bool tail_header(const struct segment *segment, uint32_t position,
 enum scan {
     SCAN_FOUND,
     SCAN_NEEDS_BYTES,
+    SCAN_LATER /* enough for this turn */,
     SCAN_PASSED /* the segment ends before it */,
     SCAN_BROKEN
 };
@@ -131,11 +135,13 @@ static enum scan scan_tail(struct log_locate *locate)
 {
     uint8_t header[BATCH_HEADER_BYTES];
     enum scan scan = SCAN_NEEDS_BYTES;
-    while (scan == SCAN_NEEDS_BYTES &&
+    uint32_t headers = 0;
+    while (scan == SCAN_NEEDS_BYTES && headers < HEADERS_PER_TURN &&
            tail_header(locate->segment, locate->scan_position, header)) {
         scan = scan_header(locate, header);
+        headers++;
     }
-    return scan;
+    return scan == SCAN_NEEDS_BYTES && headers == HEADERS_PER_TURN ? SCAN_LATER : scan;
 }
 
 static enum scan scan_window(struct log_locate *locate, int64_t window_bytes)
@@ -204,6 +210,10 @@ static bool locate_step(struct log_locate *locate)
             locate->is_indexed = false;
             break;
         }
+        case SCAN_LATER:
+            locate->io.op.result = 0;
+            reactor_ready(log->store->reactor, &locate->io.op, locate_go_on);
+            return false;
         case SCAN_NEEDS_BYTES:
             if (segment_hold(locate->segment, &locate->io.op, locate_held)) {
                 locate->io.op.result = 0;
@@ -310,6 +320,7 @@ static void locate_read(struct op *op)
         locate_end(locate, -EIO);
         break;
     case SCAN_PASSED:
+    case SCAN_LATER:
     case SCAN_NEEDS_BYTES:
         if (locate_step(locate)) {
             locate_end(locate, locate->op.result);

@@ -192,7 +192,7 @@ static void segment_opened(struct op *op)
     segment->fd_waits = (struct op_queue){0};
     for (struct op *wait; (wait = op_queue_pop(&waits));) {
         wait->result = result < 0 ? result : 0;
-        wait->then(wait);
+        reactor_ready(log->store->reactor, wait, wait->then);
     }
     log_came_home(log);
 }
@@ -247,20 +247,14 @@ bool segment_load(struct segment *segment, struct op *op, op_fn *then)
 }
 
 /* A damaged index of a sealed segment costs time, not records: it is taken as empty. */
-static void content_take(struct segment *segment, const struct segment_content *content)
+static void content_take(struct segment *segment, struct segment_content *content)
 {
     segment->settled = segment->written = segment->committed = content->end;
     segment->readable = segment->appended = content->end;
     offset_index_init(&segment->offset_index, segment->base_offset, INT32_MAX, 0);
     time_index_init(&segment->time_index, segment->base_offset, INT32_MAX);
-    if (offset_index_load(&segment->offset_index, content->offset_entries,
-                          (size_t)content->offset_bytes, content->end) != 0) {
-        offset_index_deinit(&segment->offset_index);
-    }
-    if (time_index_load(&segment->time_index, content->time_entries, (size_t)content->time_bytes) !=
-        0) {
-        time_index_deinit(&segment->time_index);
-    }
+    offset_index_take(&segment->offset_index, &content->offset_index);
+    time_index_take(&segment->time_index, &content->time_index);
     segment->is_loaded = true;
 }
 
@@ -304,7 +298,7 @@ static void segment_loaded(struct op *op)
     segment->load_waits = (struct op_queue){0};
     for (struct op *wait; (wait = op_queue_pop(&waits));) {
         wait->result = result;
-        wait->then(wait);
+        reactor_ready(log->store->reactor, wait, wait->then);
     }
     log_came_home(log);
 }

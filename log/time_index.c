@@ -151,3 +151,15 @@ int time_index_load(struct time_index *index, const void *from, size_t bytes)
     recall_last(index);
     return 0;
 }
+
+void time_index_take(struct time_index *index, struct time_index *from)
+{
+    assert(index->count == 0);
+    free(index->entries);
+    index->entries = from->entries;
+    index->count = from->count;
+    index->room = from->room;
+    from->entries = NULL;
+    from->count = from->room = 0;
+    recall_last(index);
+}

@@ -52,5 +52,6 @@ void time_index_encode(const struct time_index *index, uint32_t first, uint32_t 
 
 /* As offset_index_load. */
 [[nodiscard]] int time_index_load(struct time_index *index, const void *from, size_t bytes);
+void time_index_take(struct time_index *index, struct time_index *from);
 
 #endif

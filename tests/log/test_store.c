@@ -408,6 +408,71 @@ Test(store, offers_memory_for_reads_to_the_next_when_a_waiting_log_is_dropped)
     place_deinit(&place);
 }
 
+Test(store, opens_and_searches_a_log_of_many_segments_in_steps)
+{
+    enum { SEGMENTS = 70 };
+    static struct place place;
+    static struct known known;
+    struct log_settings settings = known_settings;
+    settings.segment_bytes = 2000;
+    place_init(&place);
+    place_start(&place);
+    known_init(&known, &place, "many", &settings);
+    append_under_load(&place, &known, 1, SEGMENTS, 5, 50);
+    known_append(&known, 1900);
+    for (int i = 0; i < SEGMENTS; i++) {
+        known_append(&known, 1500);
+        known_wait(&known);
+    }
+    place_kill(&place);
+    place.options.step_items = 1;
+    place_start(&place);
+    known_find(&known, "many-0", &settings);
+    struct log *log = known.log;
+    known_append(&known, 100);
+    uint32_t turns = 0;
+    while (!log->is_listed) {
+        place_turn(&place);
+        turns += log->busy > 0;
+        cr_assert(log->is_listed || log->segments_count == 1, "not before all are there");
+    }
+    known_wait(&known);
+    cr_assert_geq(log->segments_count, SEGMENTS);
+    cr_assert_geq(turns, SEGMENTS);
+    known_verify(&known);
+    for (uint32_t i = 0; i < known.count; i += 13) {
+        cr_assert_eq(known_offset_of(&known, 1001 + i), i);
+    }
+    cr_assert_eq(known_offset_of(&known, 1001 + known.count), -1);
+    place_stop(&place);
+    known_deinit(&known);
+    place_deinit(&place);
+}
+
+Test(store, looks_at_so_many_headers_a_turn)
+{
+    static struct place place;
+    static struct known known;
+    struct log_settings settings = known_settings;
+    settings.index_interval_bytes = 1 << 30;
+    place_init(&place);
+    cr_assert_eq(place_open(&place, NULL, 0), 0);
+    known_init(&known, &place, "long", &settings);
+    append_under_load(&place, &known, 1, 3000, 50, 10);
+    struct known_read read = {.known = &known};
+    read.locate = (struct log_locate){.offset = 10, .bytes_max = 100};
+    cr_assert(log_locate(known.log, &read.locate, known_located), "a few at once");
+    read.locate = (struct log_locate){.offset = 2999, .bytes_max = 100};
+    cr_assert_not(log_locate(known.log, &read.locate, known_located));
+    place_until(&place, &read.done);
+    cr_assert_eq(read.locate.op.result, 0);
+    cr_assert_gt(read.locate.bytes, 0);
+    static struct clean_stop_log stops[8];
+    cr_assert_eq(place_close(&place, stops), 1);
+    known_deinit(&known);
+    place_deinit(&place);
+}
+
 /* What a file in its way keeps from being removed; the number of directories it left. */
 static int retired_count(const struct place *place, const char *topic)
 {
