@@ -37,19 +37,40 @@ static void fetch_refuse(struct fetch *fetch, enum kafka_error error)
     request_reply(request);
 }
 
+static bool fetch_take_session(struct fetch *fetch)
+{
+    struct shard *shard = fetch->request->shard;
+    fetch->session = session_new(shard, fetch->wants_session, fetch->request->version >= 13);
+    if (!fetch->session) {
+        return false;
+    }
+    fetch->session->fetch = fetch;
+    return true;
+}
+
+/* There is no memory for a session that lasts: one for itself may do. */
+static bool fetch_go_without_session(struct fetch *fetch)
+{
+    sessions_evict(fetch->request->shard);
+    fetch->wants_session = false;
+    fetch->topic = NULL;
+    fetch->at_topic = 0;
+    fetch->at_partition = 0;
+    return fetch_take_session(fetch);
+}
+
 /* A full fetch begins anew, with a session for the next ones or for itself. */
 static enum kafka_error fetch_begin_session(struct fetch *fetch)
 {
     const struct fetch_request *asked = &fetch->asked;
-    struct shard *shard = fetch->request->shard;
-    bool by_id = fetch->request->version >= 13;
     if (asked->session_id != SESSION_NONE) {
-        session_close_id(shard, asked->session_id);
+        session_close_id(fetch->request->shard, asked->session_id);
     }
     fetch->wants_session =
         asked->session_epoch == SESSION_EPOCH_FIRST && fetch->request->version >= 7;
-    fetch->session = session_new(shard, fetch->wants_session, by_id);
-    return fetch->session ? KAFKA_NONE : KAFKA_REQUEST_TIMED_OUT;
+    bool good = fetch_take_session(fetch);
+    good = good || (fetch->wants_session && fetch_go_without_session(fetch));
+    return good ? KAFKA_NONE : KAFKA_REQUEST_TIMED_OUT;
 }
 
 static enum kafka_error fetch_go_on_with_session(struct fetch *fetch)
@@ -67,6 +88,7 @@ static enum kafka_error fetch_go_on_with_session(struct fetch *fetch)
     }
     session->epoch = session->epoch == INT32_MAX ? 1 : session->epoch + 1;
     fetch->session = session;
+    fetch->session->fetch = fetch;
     fetch->is_incremental = true;
     return KAFKA_NONE;
 }
@@ -123,8 +145,30 @@ static void fetch_decoded(struct request *request)
         fetch_refuse(fetch, error);
         return;
     }
-    fetch->session->fetch = fetch;
     fetch_change_step(&fetch->step);
+}
+
+static void fetch_end(struct fetch *fetch)
+{
+    struct session *session = fetch->session;
+    fetch->session = NULL;
+    session_end_fetch(session);
+}
+
+/* There is no memory for what is asked. False: that was the end of the fetch. */
+static bool fetch_has_no_memory(struct fetch *fetch)
+{
+    session_close(fetch->session);
+    fetch_end(fetch);
+    if (fetch->wants_session && fetch_go_without_session(fetch)) {
+        return true;
+    }
+    if (fetch->is_incremental) { /* the next one is a full one, and may do with less */
+        fetch_refuse(fetch, KAFKA_FETCH_SESSION_ID_NOT_FOUND);
+    } else {
+        request_close(fetch->request, "no memory for what a Fetch asks");
+    }
+    return false;
 }
 
 /* False: no memory. */
@@ -172,11 +216,7 @@ static void fetch_change_step(struct op *op)
     for (uint32_t n = 0; n < CHANGES_PER_STEP_MAX; n++) {
         switch (fetch->change) {
         case FETCH_PUTS:
-            if (!fetch_put_one(fetch)) {
-                struct session *session = fetch->session;
-                request_close(fetch->request, "no memory for what a Fetch asks");
-                session_close(session);
-                session_end_fetch(session);
+            if (!fetch_put_one(fetch) && !fetch_has_no_memory(fetch)) {
                 return;
             }
             break;
@@ -500,13 +540,6 @@ static bool fetch_answer_entry(struct fetch *fetch, struct session_entry *entry)
         entry_told(fetch, entry, bytes > 0);
     }
     return true;
-}
-
-static void fetch_end(struct fetch *fetch)
-{
-    struct session *session = fetch->session;
-    fetch->session = NULL;
-    session_end_fetch(session);
 }
 
 static void fetch_fill_step(struct op *op)

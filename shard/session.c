@@ -1,5 +1,6 @@
 #include "shard/session.h"
 
+#include "net/frame.h"
 #include "shard/fetch.h"
 
 #include <assert.h>
@@ -39,14 +40,16 @@ void sessions_stop(struct shard *shard)
     fetches_wake(&shard->sessions->wake_step);
 }
 
+static enum budget_term session_term(bool is_lasting)
+{
+    return is_lasting ? BUDGET_SESSIONS : BUDGET_SCRATCH;
+}
+
 static void session_give_itself(struct session *session)
 {
+    struct slabs *slabs = &session->home->reactor->slabs;
     link_remove(&session->link);
-    if (session->is_lasting) {
-        free(session);
-    } else {
-        slab_give(&session->home->reactor->slabs, BUDGET_SCRATCH, session, sizeof *session);
-    }
+    slab_give(slabs, session_term(session->is_lasting), session, sizeof *session);
 }
 
 static void session_free(struct session *session)
@@ -58,10 +61,12 @@ static void session_free(struct session *session)
 static void session_free_step(struct op *op)
 {
     struct session *session = container_of(op, struct session, free_step);
+    struct shard *home = session->home;
     if (arena_give_some(&session->arena, CHUNKS_PER_STEP)) {
         session_give_itself(session);
+        server_feed(&home->server);
     } else {
-        reactor_background(session->home->reactor, op, session_free_step);
+        reactor_background(home->reactor, op, session_free_step);
     }
 }
 
@@ -106,8 +111,8 @@ struct session *session_find(struct shard *shard, int32_t id)
 struct session *session_new(struct shard *home, bool lasting, bool by_id)
 {
     struct slabs *slabs = &home->reactor->slabs;
-    struct session *session =
-        lasting ? malloc(sizeof *session) : slab_take(slabs, BUDGET_SCRATCH, sizeof *session);
+    enum budget_term term = session_term(lasting);
+    struct session *session = slab_take(slabs, term, sizeof *session);
     if (!session) {
         return NULL;
     }
@@ -121,13 +126,9 @@ struct session *session_new(struct shard *home, bool lasting, bool by_id)
     list_init(&session->unowned);
     list_init(&session->spare);
     table_init(&session->by_name, &session->arena, (uint32_t)reactor_random(home->reactor));
-    if (lasting) {
-        memory_init_heap(&session->memory);
-        arena_init(&session->arena, &session->memory, SESSION_BYTES_MAX);
-    } else {
-        memory_init_slabs(&session->memory, slabs, BUDGET_SCRATCH);
-        arena_init(&session->arena, &session->memory, slabs->budgets[BUDGET_SCRATCH].bytes_max / 2);
-    }
+    table_init(&session->topics, &session->arena, (uint32_t)reactor_random(home->reactor));
+    memory_init_slabs(&session->memory, slabs, term);
+    arena_init(&session->arena, &session->memory, slabs->budgets[term].bytes_max / 2);
     session->watches = arena_take(&session->arena, home->count * sizeof(struct watch *));
     if (!session->watches) {
         session_free(session);
@@ -135,6 +136,19 @@ struct session *session_new(struct shard *home, bool lasting, bool by_id)
     }
     memset(session->watches, 0, home->count * sizeof(struct watch *));
     return session;
+}
+
+static bool session_is_silent(const struct session *session)
+{
+    return reactor_now_us(session->home->reactor) - session->used_us > EVICT_IDLE_US;
+}
+
+void sessions_evict(struct shard *shard)
+{
+    struct link *link = list_first(&shard->sessions->by_use);
+    if (link && session_is_silent(container_of(link, struct session, link))) {
+        session_close(container_of(link, struct session, link));
+    }
 }
 
 /* A place for a session of so many partitions: that of one silent for long, or, as in Kafka, of a
@@ -150,7 +164,7 @@ static bool sessions_make_place(struct sessions *sessions, uint32_t entries_coun
     for (struct link *link = list_first(&sessions->by_use); link && count < VICTIMS_LOOKED_AT_MAX;
          link = list_next(&sessions->by_use, link), count++) {
         struct session *session = container_of(link, struct session, link);
-        if (!victim && now_us - session->used_us > EVICT_IDLE_US) {
+        if (!victim && session_is_silent(session)) {
             victim = session;
             break;
         }
@@ -286,12 +300,18 @@ void session_close_id(struct shard *shard, int32_t id)
 
 /* -- entries --------------------------------------------------------------------------------------- */
 
-static uint32_t entry_hash(const struct session *session, struct view name, const struct uuid *id,
-                           int32_t index)
+static uint32_t session_hash(const struct session *session, const struct table *table,
+                             struct view name, const struct uuid *id, int32_t index)
 {
     const void *bytes = session->by_id ? id->bytes : name.data;
     size_t count = session->by_id ? sizeof id->bytes : name.bytes > 0 ? (size_t)name.bytes : 0;
-    return table_hash(&session->by_name, bytes, count, (uint32_t)index);
+    return table_hash(table, bytes, count, (uint32_t)index);
+}
+
+static bool topic_is(const struct session *session, const struct session_topic *topic,
+                     struct view name, const struct uuid *id)
+{
+    return session->by_id ? uuid_equal(&topic->id, id) : view_equal(topic->name, name);
 }
 
 static struct session_entry *session_entry(const struct session *session, uint32_t hash,
@@ -300,17 +320,25 @@ static struct session_entry *session_entry(const struct session *session, uint32
     for (struct table_link *link = table_first(&session->by_name, hash); link;
          link = table_next(link)) {
         struct session_entry *entry = container_of(link, struct session_entry, by_name);
-        if (entry->index == index && (session->by_id ? uuid_equal(&entry->topic->id, id)
-                                                     : view_equal(entry->topic->name, name))) {
+        if (entry->index == index && topic_is(session, entry->topic, name, id)) {
             return entry;
         }
     }
     return NULL;
 }
 
-static struct session_topic *session_topic_new(struct session *session,
-                                               const struct fetch_request_topic *named)
+/* Known or new; NULL: no memory. */
+static struct session_topic *session_topic(struct session *session,
+                                           const struct fetch_request_topic *named)
 {
+    uint32_t hash = session_hash(session, &session->topics, named->topic, &named->topic_id, 0);
+    for (struct table_link *link = table_first(&session->topics, hash); link;
+         link = table_next(link)) {
+        struct session_topic *topic = container_of(link, struct session_topic, by_name);
+        if (topic_is(session, topic, named->topic, &named->topic_id)) {
+            return topic;
+        }
+    }
     struct session_topic *topic = arena_take(&session->arena, sizeof *topic);
     uint8_t *name = arena_take(&session->arena, (size_t)named->topic.bytes);
     if (!topic || !name) {
@@ -321,7 +349,7 @@ static struct session_topic *session_topic_new(struct session *session,
     }
     *topic =
         (struct session_topic){.id = named->topic_id, .name = view_of(name, named->topic.bytes)};
-    return topic;
+    return table_add(&session->topics, &topic->by_name, hash) ? topic : NULL;
 }
 
 static struct watch *session_watch(struct session *session, uint32_t owner)
@@ -422,12 +450,13 @@ bool session_put(struct session *session, struct session_topic **topic,
                  const struct fetch_request_topic *named,
                  const struct fetch_request_partition *asked, int32_t replica_id)
 {
-    uint32_t hash = entry_hash(session, named->topic, &named->topic_id, asked->partition);
+    uint32_t hash =
+        session_hash(session, &session->by_name, named->topic, &named->topic_id, asked->partition);
     struct session_entry *entry =
         session_entry(session, hash, named->topic, &named->topic_id, asked->partition);
     if (!entry) {
         if (!*topic) {
-            *topic = session_topic_new(session, named);
+            *topic = session_topic(session, named);
         }
         entry = *topic ? session_add(session, *topic, asked->partition, hash) : NULL;
     }
@@ -450,7 +479,7 @@ bool session_put(struct session *session, struct session_topic **topic,
 
 void session_forget(struct session *session, struct view name, const struct uuid *id, int32_t index)
 {
-    uint32_t hash = entry_hash(session, name, id, index);
+    uint32_t hash = session_hash(session, &session->by_name, name, id, index);
     struct session_entry *entry = session_entry(session, hash, name, id, index);
     if (!entry) {
         return;

@@ -9,7 +9,8 @@
  * to serve both. A session's id names its home core (id % cores), where all of it lives, but for
  * what a watch's op has taken to an owner. A request of another core can only close it.
  *
- * Bounds: fetch_sessions_max over all cores, each of SESSION_BYTES_MAX.
+ * Bounds: fetch_sessions_max over all cores, and BUDGET_SESSIONS, of which one may have half.
+ * Where that is not enough, a Fetch has a session for itself alone, from BUDGET_SCRATCH.
  */
 #ifndef SHARD_SESSION_H
 #define SHARD_SESSION_H
@@ -23,7 +24,6 @@
 #include "shard/watch.h"
 
 enum {
-    SESSION_BYTES_MAX = 64 << 20, /* some 200,000 partitions */
     SESSION_NONE = 0,
     SESSION_EPOCH_FIRST = 0,  /* a full fetch that wants a session */
     SESSION_EPOCH_FINAL = -1, /* a full fetch that wants none */
@@ -31,9 +31,10 @@ enum {
 
 struct fetch;
 
-struct session_topic { /* as the client named it */
-    struct uuid id;    /* zero when it is named by name */
-    struct view name;  /* empty when by id */
+struct session_topic {         /* as the client named it */
+    struct table_link by_name; /* in session->topics */
+    struct uuid id;            /* zero when it is named by name */
+    struct view name;          /* empty when by id */
 };
 
 struct session_entry {         /* one partition */
@@ -66,6 +67,7 @@ struct session {
     struct list unowned;   /* nobody is known to have them; through watched.link */
     struct list spare;
     struct table by_name;   /* entries, by topic and index */
+    struct table topics;    /* all ever named */
     struct watch **watches; /* [cores], NULL: nothing there */
     struct fetch *fetch;    /* the one under way */
     uint32_t watches_out;   /* reads and closes */
@@ -94,6 +96,8 @@ void sessions_deinit(struct shard *shard);
 
 /* A session for one request, or a lasting one: then session_register. NULL: no memory. */
 [[nodiscard]] struct session *session_new(struct shard *home, bool lasting, bool by_id);
+/* There was no memory for one that lasts: the one unused longest ends, if it was silent for long. */
+void sessions_evict(struct shard *shard);
 /* Gives it an id and a place among the others. False: there is no place, it cannot last. */
 bool session_register(struct session *session);
 /* Its fetch has been answered. */

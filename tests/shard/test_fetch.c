@@ -550,6 +550,144 @@ Test(fetch, forgets_partitions_of_a_session)
     part(&client);
 }
 
+static struct budget *budget_of(struct rig *rig, enum budget_term term)
+{
+    return &rig->fixture.reactors[0].slabs.budgets[term];
+}
+
+/* A full fetch of so many partitions of "t" that wants a session: its id. */
+static int32_t want_session(struct client *client, int32_t partitions_count)
+{
+    struct asking asking = ask("t", partitions_count);
+    asking.request.session_epoch = 0;
+    struct fetch_response response = fetch(client, 12, &asking);
+    cr_assert_eq(response.error_code, KAFKA_NONE);
+    cr_assert_eq(response.responses[0].partitions_count, partitions_count);
+    return response.session_id;
+}
+
+Test(fetch, has_no_session_where_there_is_no_memory_for_one)
+{
+    struct rig *rig = rig_new(1, NULL);
+    struct client client;
+    client_open(&client, rig);
+    client_create(&client, "t", 100, NULL, 0);
+    struct budget *budget = budget_of(rig, BUDGET_SESSIONS);
+    uint64_t bytes_max = budget->bytes_max;
+    budget->bytes_max = 0;
+    cr_assert_eq(want_session(&client, 100), 0);
+    budget->bytes_max = 16384; /* for less than half of it */
+    cr_assert_eq(want_session(&client, 100), 0);
+    for (uint32_t i = 0; i < 100; i++) {
+        rig_turn(rig);
+    }
+    cr_assert_eq(budget->bytes, 0);
+    budget->bytes_max = bytes_max;
+    cr_assert_gt(want_session(&client, 100), 0);
+    cr_assert_gt(budget->bytes, 0);
+    client_close(&client);
+    rig_free(rig);
+}
+
+Test(fetch, ends_a_session_that_cannot_grow)
+{
+    struct rig *rig = rig_new(1, NULL);
+    struct client client;
+    client_open(&client, rig);
+    client_create(&client, "t", 100, NULL, 0);
+    struct budget *budget = budget_of(rig, BUDGET_SESSIONS);
+    int32_t session = want_session(&client, 1);
+    uint64_t bytes_max = budget->bytes_max;
+    budget->bytes_max = budget->bytes;
+    struct asking asking = ask("t", 100);
+    asking.request.session_id = session;
+    asking.request.session_epoch = 1;
+    cr_assert_eq(fetch(&client, 12, &asking).error_code, KAFKA_FETCH_SESSION_ID_NOT_FOUND);
+    for (uint32_t i = 0; i < 100; i++) {
+        rig_turn(rig);
+    }
+    cr_assert_eq(budget->bytes, 0);
+    budget->bytes_max = bytes_max;
+    cr_assert_gt(want_session(&client, 100), 0);
+    client_close(&client);
+    rig_free(rig);
+}
+
+Test(fetch, ends_a_silent_session_when_another_finds_no_memory)
+{
+    struct rig *rig = rig_new(1, NULL);
+    struct client client;
+    client_open(&client, rig);
+    client_create(&client, "t", 1, NULL, 0);
+    struct budget *budget = budget_of(rig, BUDGET_SESSIONS);
+    int32_t first = want_session(&client, 1);
+    budget->bytes_max = budget->bytes;
+    cr_assert_eq(want_session(&client, 1), 0);
+    struct session *session = session_find(&rig->broker.shards[0], first);
+    cr_assert(session);
+    session->used_us -= 121 * 1000 * 1000;
+    cr_assert_eq(want_session(&client, 1), 0);
+    cr_assert(!session_find(&rig->broker.shards[0], first));
+    cr_assert_gt(want_session(&client, 1), 0);
+    client_close(&client);
+    rig_free(rig);
+}
+
+Test(fetch, holds_a_topic_named_again_and_again_once)
+{
+    struct rig *rig = rig_new(1, NULL);
+    struct client client;
+    client_open(&client, rig);
+    client_create(&client, "t", 2, NULL, 0);
+    int32_t session = want_session(&client, 1);
+    uint64_t bytes = 0;
+    struct fetch_request_forgotten_topic forgotten = {
+        .topic = view_of_text("t"), .partitions = (int32_t[]){0}, .partitions_count = 1};
+    for (int32_t epoch = 1; epoch <= 1000; epoch++) { /* come and go */
+        struct asking asking = ask("t", epoch % 2);
+        asking.request.session_id = session;
+        asking.request.session_epoch = epoch;
+        asking.request.forgotten_topics_data = &forgotten;
+        asking.request.forgotten_topics_data_count = 1 - epoch % 2;
+        cr_assert_eq(fetch(&client, 12, &asking).error_code, KAFKA_NONE);
+        bytes = epoch == 10 ? budget_of(rig, BUDGET_SESSIONS)->bytes : bytes;
+    }
+    cr_assert_eq(budget_of(rig, BUDGET_SESSIONS)->bytes, bytes);
+    client_close(&client);
+    rig_free(rig);
+}
+
+/* A session without an id outlasts its reply; who waits for its memory hears that it is free. */
+Test(fetch, gives_memory_back_to_who_waits_for_it)
+{
+    struct rig *rig = rig_new(1, NULL);
+    struct slabs *slabs = &rig->fixture.reactors[0].slabs;
+    struct budget *budget = budget_of(rig, BUDGET_SCRATCH);
+    uint64_t bytes_max = budget->bytes_max;
+    struct client reader, waiter;
+    client_open(&reader, rig);
+    client_open(&waiter, rig);
+    client_create(&waiter, "t", 100, NULL, 0);
+    void *held = slab_take(slabs, BUDGET_SCRATCH, 1 << 20);
+    budget->bytes_max = (budget->bytes + 4096) / 7 * 8; /* tight while that session is there */
+    struct asking asking = ask("t", 100);
+    asking.request.max_wait_ms = 200;
+    asking.request.min_bytes = 1;
+    send_fetch(&reader, 12, &asking);
+    for (uint32_t i = 0; i < 200; i++) {
+        rig_turn(rig);
+    }
+    send_fetch(&waiter, 12, &asking);
+    receive_fetched(&reader, 12);
+    cr_assert(client_is_silent(&waiter));
+    receive_fetched(&waiter, 12);
+    slab_give(slabs, BUDGET_SCRATCH, held, 1 << 20);
+    budget->bytes_max = bytes_max;
+    client_close(&reader);
+    client_close(&waiter);
+    rig_free(rig);
+}
+
 Test(fetch, refuses_sessions_that_are_not_there_and_epochs_out_of_turn)
 {
     struct client client;
