@@ -33,7 +33,13 @@ struct log *store_create_log(struct store *store, const uint8_t topic_id[16], co
                              int32_t partition, const struct log_settings *settings,
                              int32_t leader_epoch)
 {
-    assert(store->log_counter < 1U << CORE_SHIFT);
+    if (store->log_counter == 1U << CORE_SHIFT) { /* an id is never used again */
+        report(store->reactor->reports, REPORT_ERROR, reactor_wall_ms(store->reactor), "log ids",
+               "%s: a core has made all the logs that it can between two starts. New partitions "
+               "cannot be written until the broker is started again",
+               store->options.directory);
+        return NULL;
+    }
     struct log_state state = {
         .log_id = (uint64_t)store->options.start << 32 |
                   (uint64_t)store->options.core << CORE_SHIFT | store->log_counter,

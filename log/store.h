@@ -176,7 +176,8 @@ struct store {
 void store_open(struct store *store, struct reactor *reactor, const struct store_options *options,
                 struct log_state **states, uint32_t states_count, struct op *op, op_fn *then);
 
-/* A log for a new partition; NULL: out of memory. Nothing is on disk before its first append. */
+/* A log for a new partition; NULL: out of memory, or of log ids. Nothing is on disk before its first
+ * append. */
 [[nodiscard]] struct log *store_create_log(struct store *store, const uint8_t topic_id[16],
                                            const char *topic, int32_t partition,
                                            const struct log_settings *settings,
