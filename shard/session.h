@@ -7,7 +7,11 @@
  *
  * A Fetch without a session has one too, without an id, until it is answered: so there is one way
  * to serve both. A session's id names its home core (id % cores), where all of it lives, but for
- * what a watch's op has taken to an owner. A request of another core can only close it.
+ * what a watch's op has taken to an owner. A request of another core can only close it: to go on
+ * with it there is answered by FETCH_SESSION_ID_NOT_FOUND, as if it had been evicted, and the client
+ * makes a full fetch. Kafka's sessions belong to the broker; but its clients too begin anew when
+ * their connection was lost (FetchSessionHandler.handleError), and use one connection at a time. So
+ * nothing is won by passing on a request whose memory and reply belong to its connection's core.
  *
  * Bounds: fetch_sessions_max over all cores, and BUDGET_SESSIONS, of which one may have half.
  * Where that is not enough, a Fetch has a session for itself alone, from BUDGET_SCRATCH.
