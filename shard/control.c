@@ -485,10 +485,25 @@ static bool change_begin(struct control *control)
     return false;
 }
 
+/* Nothing more may be written to the directory. */
+static bool is_offline(const struct control *control)
+{
+    return control->log.failed || control->shard->store.offline;
+}
+
+/* As all that cannot be written: then the directory is taken offline on all cores. At a start there
+ * is no store yet, and the start fails. */
+static void metadata_log_ended(struct control *control, int64_t result)
+{
+    if (control->log.failed && !control->started) {
+        store_fail(&control->shard->store, (int)result);
+    }
+}
+
 static void round_step(struct op *op)
 {
     struct control *control = control_of_step(op);
-    bool good = control->edit && !control->log.failed;
+    bool good = control->edit && !is_offline(control);
     for (uint32_t n = 0; good && n < RECORDS_PER_STEP; n++) {
         switch (control->state) {
         case ROUND_NEXT:
@@ -564,6 +579,7 @@ static void round_written(struct op *op)
                "cannot write %s: %s. Topics cannot be created or deleted until %s.",
                control->log.path, strerror((int)-op->result),
                control->log.failed ? "the broker is started again" : "there is room");
+        metadata_log_ended(control, op->result);
         round_fail(control);
     } else {
         publish(control);
@@ -662,7 +678,7 @@ static void round_free(struct op *op)
         control->busy = false;
         started->result = control->log.failed ? -EIO : 0;
         control->started_then(started);
-    } else if (!control->log.failed && metadata_log_is_worth_a_snapshot(&control->log)) {
+    } else if (!is_offline(control) && metadata_log_is_worth_a_snapshot(&control->log)) {
         registration_snapshot_begin(control, &control->batches);
         reactor_background(reactor, op, snapshot_step);
     } else {
@@ -688,6 +704,12 @@ static void snapshot_written(struct op *op)
 {
     struct control *control = control_of_step(op);
     metadata_batches_deinit(&control->batches);
+    if (op->result < 0) {
+        report(control->shard->reactor->reports, REPORT_ERROR,
+               reactor_wall_ms(control->shard->reactor), "metadata snapshot",
+               "cannot write a snapshot of %s: %s", control->log.path, strerror((int)-op->result));
+        metadata_log_ended(control, op->result);
+    }
     round_next(op);
 }
 
@@ -870,7 +892,8 @@ static void stop_begin(struct control *control)
     metadata_batches_init(&control->batches, control->log.end_offset, control->log.epoch,
                           reactor_wall_ms(control->shard->reactor));
     registration_end(control, &control->batches);
-    if (control->batches.failed || control->log.failed) {
+    if (control->batches.failed || is_offline(control)) {
+        control->step.result = 0;
         stop_written(&control->step);
     } else {
         metadata_log_append(&control->log, &control->batches, &control->step, stop_written);
@@ -889,6 +912,9 @@ static void stop_written(struct op *op)
 {
     struct control *control = control_of_step(op);
     metadata_batches_deinit(&control->batches);
+    if (op->result < 0) {
+        metadata_log_ended(control, op->result);
+    }
     metadata_log_close(&control->log, &control->step, stop_closed);
 }
 

@@ -343,7 +343,8 @@ static int64_t append_run(struct job *job, struct files *files)
     struct batch_walk walk = batch_walk(batches->bytes, batches->bytes_count);
     struct batch batch;
     uint64_t position = log->log_bytes;
-    /* One by one: a later one must not be whole on the disk while an earlier one is not. */
+    /* One by one: a later one must not be whole on the disk while an earlier one is not. Only the
+     * round of a start has more than one. */
     while (batch_walk_next(&walk, &batch)) {
         int64_t result = files_write(files, log->fd, batch.bytes, batch.batch_bytes, position);
         if (result == -ENOSPC) {
@@ -386,30 +387,42 @@ bool metadata_log_is_worth_a_snapshot(const struct metadata_log *log)
            log->log_bytes >= log->snapshot_bytes / 2;
 }
 
-/* The snapshot, then the empty log behind it, then the old ones go. At every moment one pair is
- * whole: a log file without the snapshot of its base is removed by nobody, since the snapshot is
- * durable first. */
+/* There was no room for the snapshot: the log goes on where it is. It must not come back. */
+static int64_t snapshot_undo(struct metadata_log *log, struct files *files, const char *name)
+{
+    int error = files_unlink(files, name);
+    error = error && error != -ENOENT ? error : files_flush_directory(files, log->path);
+    return error ? error : -ENOSPC;
+}
+
+/* The empty log, then the snapshot of all before it, then the old ones go. At every moment one pair
+ * is whole: a log file without the snapshot of its base is looked at by nobody. */
 static int64_t snapshot_run(struct job *job, struct files *files)
 {
     struct metadata_log_job *snapshot = container_of(job, struct metadata_log_job, job);
     struct metadata_log *log = snapshot->log;
     char name[NAME_BYTES];
-    snapshot_name(log, snapshot->snapshot_offset, snapshot->snapshot_epoch, name);
-    int error =
-        files_replace_whole(files, name, snapshot->batches->bytes, snapshot->batches->bytes_count);
-    if (error) {
-        return error;
-    }
     log_name(log, snapshot->snapshot_offset, name);
     snapshot->fd = files_open(files, name, FILES_CREATE | FILES_TRUNCATE);
     if (snapshot->fd < 0) {
         return snapshot->fd;
     }
+    snapshot_name(log, snapshot->snapshot_offset, snapshot->snapshot_epoch, name);
+    int error =
+        files_replace_whole(files, name, snapshot->batches->bytes, snapshot->batches->bytes_count);
+    if (error) {
+        files_close(files, snapshot->fd);
+        return error == -ENOSPC ? snapshot_undo(log, files, name) : error;
+    }
     files_close(files, log->fd);
     log->fd = snapshot->fd;
-    error = files_flush_directory(files, log->path);
-    error = error ? error : remove_old(log, files);
-    return error ? error : write_epochs(log, files);
+    log->start_offset = snapshot->snapshot_offset;
+    log->epochs[0] = (struct metadata_epoch){.epoch = snapshot->snapshot_epoch,
+                                             .start_offset = snapshot->snapshot_offset};
+    log->epochs_count = 1;
+    error = remove_old(log, files);
+    error = error ? error : write_epochs(log, files);
+    return error == -ENOSPC ? 0 : error; /* the epochs before are not wrong, only too many */
 }
 
 static void snapshot_ended(struct op *op)
@@ -419,6 +432,7 @@ static void snapshot_ended(struct op *op)
         job->log->log_bytes = 0;
         job->log->snapshot_bytes = job->batches->bytes_count;
     }
+    job->can_be_full = true;
     job_ended(op);
 }
 
@@ -429,9 +443,6 @@ void metadata_log_snapshot(struct metadata_log *log, const struct metadata_batch
     log->job.batches = batches;
     log->job.snapshot_offset = log->end_offset;
     log->job.snapshot_epoch = log->epoch;
-    log->start_offset = log->end_offset; /* the job removes what lies below */
-    log->epochs[0] = (struct metadata_epoch){.epoch = log->epoch, .start_offset = log->end_offset};
-    log->epochs_count = 1;
     job_begin(log, snapshot_run, op, then, snapshot_ended);
 }
 

@@ -77,7 +77,8 @@ void metadata_log_append(struct metadata_log *log, const struct metadata_batches
                          struct op *op, op_fn *then);
 
 bool metadata_log_is_worth_a_snapshot(const struct metadata_log *log);
-/* batches: the snapshot whole, header and footer included, of all below end_offset. */
+/* batches: the snapshot whole, header and footer included, of all below end_offset.
+ * op result: 0, -ENOSPC (the log goes on as it is) or another -errno */
 void metadata_log_snapshot(struct metadata_log *log, const struct metadata_batches *batches,
                            struct op *op, op_fn *then);
 

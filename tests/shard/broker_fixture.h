@@ -68,14 +68,20 @@ static inline void rig_ended(struct op *op)
     rig->done = true;
 }
 
-static inline void rig_await(struct rig *rig)
+static inline int64_t rig_await_result(struct rig *rig)
 {
     for (uint32_t i = 0; i < RIG_TURNS_MAX && !rig->done; i++) {
         rig_turn(rig);
     }
     cr_assert(rig->done, "took too long");
-    cr_assert_eq(rig->result, 0, "%s: %s", strerror((int)-rig->result), rig->broker.problem);
     rig->done = false;
+    return rig->result;
+}
+
+static inline void rig_await(struct rig *rig)
+{
+    int64_t result = rig_await_result(rig);
+    cr_assert_eq(result, 0, "%s: %s", strerror((int)-result), rig->broker.problem);
 }
 
 static inline void rig_set(struct rig *rig, const char *assignment)
@@ -109,11 +115,12 @@ static inline struct rig *rig_new(uint32_t cores, const char *const *more)
     return rig;
 }
 
-static inline void rig_free(struct rig *rig)
+/* expected: what the stop ends with. */
+static inline void rig_end(struct rig *rig, int64_t expected)
 {
     char command[128];
     broker_stop(&rig->broker, &rig->op, rig_ended);
-    rig_await(rig);
+    cr_assert_eq(rig_await_result(rig), expected);
     for (uint32_t i = 0; i < rig->fixture.count; i++) { /* nothing that a request took is left */
         struct slabs *slabs = &rig->fixture.reactors[i].slabs;
         cr_assert_eq(slabs->budgets[BUDGET_FRAMES].bytes, 0);
@@ -127,6 +134,11 @@ static inline void rig_free(struct rig *rig)
     snprintf(command, sizeof command, "rm -rf %s", rig->directory);
     cr_assert_eq(system(command), 0);
     free(rig);
+}
+
+static inline void rig_free(struct rig *rig)
+{
+    rig_end(rig, 0);
 }
 
 /* -- a client --------------------------------------------------------------------------------------- */

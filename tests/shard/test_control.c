@@ -23,9 +23,19 @@ static void send_delete(struct client *client, const struct uuid *id)
     client_send(client);
 }
 
-static void produce_one(struct client *client, const char *name)
+/* The error of a batch for one partition. */
+static int16_t produce_error(struct client *client, const char *name, int32_t index)
 {
-    client_append(client, name, 0, 1, 10, rig_now_ms(client->rig));
+    uint8_t batch[512];
+    size_t bytes = make_records(batch, sizeof batch, 1, 10, rig_now_ms(client->rig));
+    struct produce_request_partition partition = {
+        .index = index, .records = {.data = batch, .bytes = (int32_t)bytes}};
+    client_begin_produce(client, 9, -1, (struct produce_request_topic){.name = view_of_text(name)},
+                         &partition, 1);
+    struct cursor body = client_call(client);
+    struct produce_response response;
+    cr_assert(produce_response_decode(&response, &body, 9, &client->arena));
+    return response.responses[0].partition_responses[0].error_code;
 }
 
 static bool has_log_of(const struct rig *rig, const struct uuid *topic_id)
@@ -47,7 +57,7 @@ Test(control, shows_no_topic_while_one_of_the_same_name_is_being_removed)
         client_open(&clients[i], rig);
     }
     struct uuid old = client_create(&clients[0], "t", 1, NULL, 0);
-    produce_one(&clients[0], "t");
+    cr_assert_eq(produce_error(&clients[0], "t", 0), KAFKA_NONE);
     cr_assert(has_log_of(rig, &old));
 
     send_create(&clients[0], "other"); /* while this is written the others gather for one round */
@@ -180,4 +190,66 @@ Test(control, writes_a_snapshot_of_all_topics_in_steps)
     cr_assert_gt(steps, TOPICS * PARTITIONS / 64);
     metadata_batches_deinit(&snapshot);
     part(&client);
+}
+
+Test(control, takes_the_directory_offline_when_the_metadata_log_fails)
+{
+    struct rig *rig = rig_new(2, NULL);
+    struct client client;
+    client_open(&client, rig);
+    client_create(&client, "t", 2, NULL, 0);
+    for (int32_t i = 0; i < 2; i++) {
+        cr_assert_eq(produce_error(&client, "t", i), KAFKA_NONE);
+    }
+    struct metadata_log *log = &rig->broker.control.log;
+    int writable = log->fd;
+    log->fd = open("/dev/null", O_RDONLY);
+    send_create(&client, "u");
+    struct cursor body = client_receive(&client, API_CREATE_TOPICS, 7);
+    struct create_topics_response response;
+    cr_assert(create_topics_response_decode(&response, &body, 7, &client.arena));
+    cr_assert_eq(response.topics[0].error_code, KAFKA_KAFKA_STORAGE_ERROR);
+    for (int32_t i = 0; i < 2; i++) {
+        cr_assert_eq(produce_error(&client, "t", i), KAFKA_KAFKA_STORAGE_ERROR);
+    }
+    close(log->fd);
+    log->fd = writable;
+    client_close(&client);
+    rig_end(rig, -EIO);
+}
+
+Test(control, changes_nothing_while_the_directory_is_offline)
+{
+    struct rig *rig = rig_new(2, NULL);
+    struct client client;
+    client_open(&client, rig);
+    struct uuid id = client_create(&client, "t", 1, NULL, 0);
+    store_fail(&rig->broker.shards[1].store, -EIO);
+    for (uint32_t i = 0; i < 50; i++) {
+        rig_turn(rig);
+    }
+    int64_t end_offset = rig->broker.control.log.end_offset;
+    send_delete(&client, &id);
+    struct cursor body = client_receive(&client, API_DELETE_TOPICS, 6);
+    struct delete_topics_response response;
+    cr_assert(delete_topics_response_decode(&response, &body, 6, &client.arena));
+    cr_assert_eq(response.responses[0].error_code, KAFKA_KAFKA_STORAGE_ERROR);
+    cr_assert_eq(rig->broker.control.log.end_offset, end_offset);
+    client_close(&client);
+    rig_end(rig, -EIO);
+}
+
+/* 16 million in one start: then what there is goes on, and what would be new is refused. */
+Test(control, refuses_new_partitions_when_there_are_no_log_ids_left)
+{
+    struct rig *rig = rig_new(1, NULL);
+    struct client client;
+    client_open(&client, rig);
+    client_create(&client, "t", 2, NULL, 0);
+    rig->broker.shards[0].store.log_counter = (1 << 24) - 1;
+    cr_assert_eq(produce_error(&client, "t", 0), KAFKA_NONE);
+    cr_assert_eq(produce_error(&client, "t", 1), KAFKA_KAFKA_STORAGE_ERROR);
+    cr_assert_eq(produce_error(&client, "t", 0), KAFKA_NONE);
+    client_close(&client);
+    rig_free(rig);
 }

@@ -278,3 +278,51 @@ Test(metadata_log, goes_on_when_a_full_disk_has_room_again)
     goes_on_behind(&world, &opened, count + 1);
     world_close(&world);
 }
+
+Test(metadata_log, goes_on_as_it_is_when_there_is_no_room_for_a_snapshot)
+{
+    struct world world;
+    struct opened opened;
+    struct metadata_batches batches;
+    start_with(&world, 3, &opened, 5);
+    world.node->disk->bytes_max = world.node->disk->bytes_used;
+    for (int64_t expected = -ENOSPC; expected <= 0; expected += ENOSPC) {
+        struct awaited awaited = {0};
+        snapshot_begin(&opened, &batches, 5, &awaited);
+        world_nudge(&world);
+        cr_assert_eq(await(&world, &awaited), expected);
+        metadata_batches_deinit(&batches);
+        cr_assert(!opened.log.failed);
+        cr_assert_eq(opened.log.start_offset, expected ? 0 : opened.log.end_offset);
+        world.node->disk->bytes_max = UINT64_MAX;
+    }
+    forget(&opened);
+    cr_assert_eq(find_again(&world, &opened), 5);
+    goes_on_behind(&world, &opened, 5);
+    world_close(&world);
+}
+
+/* It must not come back, with the empty log behind it, when records were appended since. */
+Test(metadata_log, forgets_a_snapshot_that_had_no_room)
+{
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        struct world world;
+        struct opened opened;
+        struct metadata_batches batches;
+        struct awaited awaited = {0};
+        start_with(&world, seed, &opened, 5);
+        world.node->disk->bytes_max = world.node->disk->bytes_used + seed * 512;
+        snapshot_begin(&opened, &batches, 5, &awaited);
+        world_nudge(&world);
+        int64_t result = await(&world, &awaited);
+        cr_assert(result == 0 || result == -ENOSPC);
+        metadata_batches_deinit(&batches);
+        world.node->disk->bytes_max = UINT64_MAX;
+        cr_assert_eq(append(&world, &opened, 5), 0);
+        world_cut(&world, SIM_CUT_POWER);
+        forget(&opened);
+        cr_assert_eq(find_again(&world, &opened), 6, "seed %lu", seed);
+        goes_on_behind(&world, &opened, 6);
+        world_close(&world);
+    }
+}
