@@ -84,6 +84,16 @@ static inline void list_take_all(struct list *list, struct list *from)
     }
 }
 
+/* At the start; out of where it was before. */
+static inline void list_push_first(struct list *list, struct link *link)
+{
+    link_remove(link);
+    link->next = list->head.next;
+    link->previous = &list->head;
+    link->next->previous = link;
+    list->head.next = link;
+}
+
 /* NULL: the list is empty. */
 static inline struct link *list_first(const struct list *list)
 {

@@ -96,6 +96,21 @@ static void connection_ended(struct op *op)
 
 /* -- those who are silent ------------------------------------------------------------------------ */
 
+/* When the longest stalled one has to go, for somebody waits for memory: after its time, or at once
+ * when that one has waited as long, behind others that stalled. UINT64_MAX: it may stay. */
+static uint64_t server_stalled_due_us(const struct server *server)
+{
+    const struct link *stalled = list_first(&server->stalled);
+    const struct link *hungry = list_first(&server->hungry);
+    if (!stalled || !hungry) {
+        return UINT64_MAX;
+    }
+    uint64_t stalled_us = container_of(stalled, struct output, stalled)->stalled_us;
+    uint64_t hungry_us = container_of(hungry, struct input, hungry)->hungry_us;
+    uint64_t since_us = stalled_us < hungry_us ? stalled_us : hungry_us;
+    return since_us + server->options.stalled_us;
+}
+
 /* One timer for all connections: it runs when the first of them is overdue, and not at all without
  * one, so that a broker with nothing to do sleeps. */
 void server_arm_sweep(struct server *server)
@@ -140,11 +155,9 @@ static void server_swept(struct op *op)
         }
         connection_close(container_of(input, struct connection, input), "a frame came too slowly");
     }
-    while (!list_is_empty(&server->hungry) && (first = list_first(&server->stalled)) != NULL) {
+    while (server_stalled_due_us(server) <= now_us) {
+        first = list_first(&server->stalled);
         struct output *output = container_of(first, struct output, stalled);
-        if (output->stalled_us + server->options.stalled_us > now_us) {
-            break;
-        }
         link_remove(first);
         connection_close(container_of(output, struct connection, output),
                          "it does not read its replies, and memory is short");

@@ -67,7 +67,12 @@ static void input_wait_for_memory(struct connection *connection, uint64_t bytes)
 {
     struct input *input = &connection->input;
     input->wanted_bytes = (uint32_t)bytes;
-    list_push(&connection->server->hungry, &input->hungry);
+    if (input->hungry_us == 0) {
+        input->hungry_us = reactor_now_us(connection->server->reactor);
+        list_push(&connection->server->hungry, &input->hungry);
+    } else { /* it was its turn, and what there was is gone again */
+        list_push_first(&connection->server->hungry, &input->hungry);
+    }
     link_remove(&input->unfinished); /* that it does not get on is not its fault */
     server_arm_sweep(connection->server);
 }
@@ -112,6 +117,7 @@ static bool input_grow(struct connection *connection, uint32_t more)
         input_wait_for_memory(connection, wanted);
         return false;
     }
+    input->hungry_us = 0;
     if (partial->data) {
         input->larger = grown;
         input->moved_bytes = 0;
@@ -175,6 +181,7 @@ static void input_hand_up(struct connection *connection)
     input->partial = (struct frame){0};
     input->prefix_bytes = 0;
     input->busy = true;
+    input->hungry_us = 0;
     input->frames_out++;
     link_remove(&input->unfinished);
     connection->server->request(connection, frame);

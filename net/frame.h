@@ -60,6 +60,7 @@ struct input { /* a connection's way in */
     struct link unfinished; /* in server->unfinished */
     uint64_t unfinished_us; /* since when */
     struct link hungry;     /* in server->hungry: waits for memory */
+    uint64_t hungry_us;     /* since when; 0: it has what it wanted */
     uint32_t wanted_bytes;
 };
 
