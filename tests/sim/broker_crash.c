@@ -8,11 +8,13 @@
  *
  * At the end of a life nothing is left to say: all that was asked is answered, and consumers that
  * wait at the broker have been told of every record. Then all is audited over the wire, everybody
- * leaves, and no memory of a request is left. After a clean stop no memory at all is left.
+ * leaves, and no memory of a request is left. A hundred clients that only ask and never read
+ * (deaf.h) change nothing of that. After a clean stop no memory at all is left.
  */
 #include "shard/broker.h"
 #include "tests/sim/audit.h"
 #include "tests/sim/consumer.h"
+#include "tests/sim/deaf.h"
 #include "tests/sim/sender.h"
 #include "tests/sim/trouble.h"
 #include "tests/sim/visitor.h"
@@ -21,6 +23,7 @@ enum {
     SENDERS_MAX = 5,
     CONSUMERS_MAX = 4,
     VISITORS_MAX = 3,
+    DEAFS_MAX = 100, /* in few scenes: they only cost time */
     LIVES_MAX = 3,
     DROPS_MAX = 12,
     LIFE_STEPS_MAX = 1 << 23,
@@ -49,7 +52,8 @@ struct scene {
     struct sender senders[SENDERS_MAX];
     struct consumer consumers[CONSUMERS_MAX];
     struct visitor visitors[VISITORS_MAX];
-    uint32_t senders_count, consumers_count, visitors_count;
+    struct deaf deafs[DEAFS_MAX];
+    uint32_t senders_count, consumers_count, visitors_count, deafs_count;
     uint64_t silent_us; /* when the last batch was acknowledged; 0: not yet */
     uint64_t until_us;
 };
@@ -167,6 +171,9 @@ static void clients_init(struct scene *scene)
     for (uint32_t i = 0; i < scene->visitors_count; i++) {
         visitor_init(&scene->visitors[i], &scene->world, i == 0); /* one deletes, or none */
     }
+    for (uint32_t i = 0; i < scene->deafs_count; i++) {
+        deaf_init(&scene->deafs[i], &scene->world);
+    }
 }
 
 static void clients_each(struct scene *scene, void (*act)(struct client *client))
@@ -179,6 +186,13 @@ static void clients_each(struct scene *scene, void (*act)(struct client *client)
     }
     for (uint32_t i = 0; i < scene->visitors_count; i++) {
         act(&scene->visitors[i].client);
+    }
+}
+
+static void deafs_each(struct scene *scene, void (*act)(struct deaf *deaf))
+{
+    for (uint32_t i = 0; i < scene->deafs_count; i++) {
+        act(&scene->deafs[i]);
     }
 }
 
@@ -195,6 +209,7 @@ static void clients_start(struct scene *scene)
     for (uint32_t i = 0; i < scene->visitors_count; i++) {
         visitor_start(&scene->visitors[i], (uint32_t)sim_below(dice, 12));
     }
+    deafs_each(scene, deaf_start);
 }
 
 static bool clients_are_done(struct scene *scene)
@@ -252,6 +267,7 @@ static bool clients_leave(struct scene *scene)
     struct sim *sim = &scene->host.computer.sim;
     struct sim_event event = {0};
     clients_each(scene, client_rest);
+    deafs_each(scene, deaf_rest);
     scene->until_us = sim->now_us + scene->options.idle_us + LEAVE_US;
     sim_event_start(sim, &event, scene->options.idle_us + LEAVE_US, time_passes);
     sim_run(sim, time_is_up, scene, LIFE_STEPS_MAX);
@@ -413,7 +429,7 @@ static void options_draw(struct scene *scene)
     }
     codec_draw(scene);
     /* A request of one batch for each partition must find room, however little memory there is. */
-    scene->memory_bytes = UINT64_C(4) << (20 + sim_below(dice, 4));
+    scene->memory_bytes = UINT64_C(4) << (20 + (scene->deafs_count ? 2 : sim_below(dice, 4)));
     uint32_t batch_bytes = (uint32_t)(scene->memory_bytes >> 9);
     if (scene->world.book.packed_percent > 0 || scene->world.book.repacked) {
         scene->memory_bytes = PACKING_BYTES; /* zstd alone needs so much */
@@ -435,6 +451,13 @@ static void world_draw(struct scene *scene)
     world->passing_trouble = sim_chance(&world->dice, 30);
     world->doze_percent = sim_chance(&world->dice, 30) ? 10 : 0;
     world->book.packed_percent = sim_chance(&world->dice, 50) ? 30 : 0;
+    /* What they ask for is as large as all memory, or it would be no burden. */
+    if (sim_chance(&world->dice, 10)) {
+        scene->deafs_count = (uint32_t)sim_between(&world->dice, 1, DEAFS_MAX);
+        world->book.packed_percent = 0;
+        world->passing_trouble = false;
+    }
+    world->large_percent = scene->deafs_count > 0 ? 100 : 20;
 }
 
 static void scene_play(struct proof *proof)
@@ -456,6 +479,7 @@ static void scene_play(struct proof *proof)
     }
     proof->trace = scene.host.computer.sim.trace;
     clients_each(&scene, client_deinit);
+    deafs_each(&scene, deaf_deinit);
     computer_close(&scene.host.computer);
     book_deinit(&world->book);
     config_deinit(&scene.config);

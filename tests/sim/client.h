@@ -36,6 +36,7 @@ struct world { /* what the clients of one scene share */
     uint32_t refusals;    /* enum may_refuse; whatever is refused, nothing may be lost */
     uint32_t pause_us_max;
     uint32_t batch_bytes_max;
+    uint32_t large_percent;    /* of batches; the others are small */
     uint32_t hang_up_permille; /* after so many requests */
     uint32_t doze_percent;     /* of the requests: their answer is not read for a while */
     char names[NAMES_MAX][BOOK_NAME_BYTES];

@@ -78,7 +78,8 @@ static void sender_informed(struct client *client, bool all)
 
 static uint32_t batch_bytes_draw(struct world *world)
 {
-    uint32_t bytes_max = sim_chance(&world->dice, 80) ? 300 : world->batch_bytes_max;
+    bool large = sim_chance(&world->dice, world->large_percent);
+    uint32_t bytes_max = large ? world->batch_bytes_max : 300;
     bytes_max = bytes_max < world->batch_bytes_max ? bytes_max : world->batch_bytes_max;
     return (uint32_t)sim_between(&world->dice, 1, bytes_max);
 }
