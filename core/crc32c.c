@@ -196,6 +196,29 @@ uint32_t crc32c(uint32_t crc, const void *from, size_t bytes)
     }
 }
 
+/* -- without looking at the bytes: a CRC is linear ----------------------------------------------- */
+
+/* The product mod P; bit 31 is x^0. */
+static uint32_t product(uint32_t a, uint32_t b)
+{
+    uint32_t sum = 0;
+    for (; a; a <<= 1) {
+        sum ^= a >> 31 ? b : 0;
+        b = b >> 1 ^ (b & 1 ? 0x82f63b78 : 0);
+    }
+    return sum;
+}
+
+uint32_t crc32c_changed(uint32_t crc, uint32_t was, uint32_t is, uint64_t bytes_behind)
+{
+    uint32_t difference = was ^ is;
+    for (uint32_t power = 1U << 23; bytes_behind > 0; bytes_behind >>= 1) { /* x^8, x^16, x^32 .. */
+        difference = bytes_behind & 1 ? product(difference, power) : difference;
+        power = product(power, power);
+    }
+    return crc ^ difference;
+}
+
 /* From here on the copy would only push other things out of the cache. */
 enum { STREAMED_BYTES_MIN = 64 << 10 };
 

@@ -15,7 +15,11 @@
  * portion is admitted as a whole and copied in slices of step_bytes, one each turn. The logs whose
  * batches need more than one slice stand in a line, and the first one's is under way; small ones pass
  * by, and those of a turn take together as long as one slice.
+ *
+ * A batch that nobody has read is summed in the pass that copies it to the tail. One that is split, or
+ * whose header decides something (a repeat, a gap, a roll), is summed before.
  */
+#include "core/crc32c.h"
 #include "log/expiry.h"
 #include "log/log.h"
 #include "log/log_files.h"
@@ -56,6 +60,9 @@ void log_append(struct log *log, struct log_append *append, op_fn *then)
     append->op.waits_for = "append";
     append->log = log;
     append->placed_bytes = append->portion_left = 0;
+    append->is_in_tail = false;
+    append->crc = 0;
+    append->crc_at = BATCH_ATTRIBUTES;
     append->duplicate = false;
     append->base_offset = append->last_offset = -1;
     enum batch_state state = batch_parse(&append->header, append->batch, append->bytes);
@@ -492,6 +499,53 @@ static enum admission admit_portion(struct log *log, struct log_append *append)
     return ADMITTED;
 }
 
+static enum admission corrupt(struct log_append *append)
+{
+    append->duplicate = false;
+    append->base_offset = append->last_offset = -1;
+    return ended(append, REFUSAL_CORRUPT_MESSAGE);
+}
+
+/* Sums up to so many bytes of a batch that nobody has read. False: it is not what was meant. */
+static bool sum_on(struct log_append *append, uint32_t bytes)
+{
+    uint32_t left = append->bytes - append->crc_at;
+    bytes = bytes < left ? bytes : left;
+    append->crc = crc32c(append->crc, append->batch + append->crc_at, bytes);
+    append->crc_at += bytes;
+    append->is_unread = bytes < left;
+    return append->is_unread || append->crc == append->header.crc;
+}
+
+/* Its offsets; the bytes that change lie outside the CRC. */
+static void append_number(struct log *log, struct log_append *append)
+{
+    append->segment = log_active(log);
+    append->header.base_offset = log->next_offset;
+    append->header.partition_leader_epoch = append->leader_epoch;
+    append->base_offset = log->next_offset;
+    append->last_offset = batch_last_offset(&append->header);
+    batch_place(append->batch, append->base_offset, append->leader_epoch);
+}
+
+/* Into the tail, with the CRC in the same pass: nothing is placed before it was found good. */
+static enum admission read_into_tail(struct log *log, struct log_append *append)
+{
+    struct segment *active = log_active(log);
+    append_number(log, append);
+    chunks_append(&active->chunks, active->appended, append->batch, BATCH_ATTRIBUTES);
+    uint32_t crc =
+        chunks_append_summed(&active->chunks, active->appended + BATCH_ATTRIBUTES,
+                             append->batch + BATCH_ATTRIBUTES, append->bytes - BATCH_ATTRIBUTES, 0);
+    if (crc != append->header.crc) {
+        chunks_take_back(&active->chunks, &log->store->tail, active->appended, active->settled);
+        return corrupt(append);
+    }
+    append->is_unread = false;
+    append->is_in_tail = true;
+    return ADMITTED;
+}
+
 static enum admission admit(struct log *log, struct log_append *append)
 {
     struct store *store = log->store;
@@ -512,10 +566,16 @@ static enum admission admit(struct log *log, struct log_append *append)
         return ended(append, REFUSAL_RECORD_LIST_TOO_LARGE);
     }
     enum admission checked = check_producer(log, append);
+    bool rolls = checked == ADMITTED && must_roll(log, &append->header);
+    bool is_whole = portion_bytes(log, append) == append->bytes;
+    if (append->is_unread && (checked != ADMITTED || rolls || !is_whole) &&
+        !sum_on(append, append->bytes)) { /* before its header decides anything */
+        return corrupt(append);
+    }
     if (checked != ADMITTED) {
         return checked;
     }
-    if (must_roll(log, &append->header) && log_roll(log) < 0) {
+    if (rolls && log_roll(log) < 0) {
         return ended(append, -ENOMEM);
     }
     struct segment *active = log_active(log);
@@ -523,9 +583,12 @@ static enum admission admit(struct log *log, struct log_append *append)
         (active->file_bytes == 0 && active->appended == 0)) {
         return make_segment(log, append);
     }
-    enum admission space =
+    enum admission admitted =
         make_space(log, append, block_ceiling((uint64_t)active->appended + append->bytes));
-    return space == ADMITTED ? admit_portion(log, append) : space;
+    if (admitted == ADMITTED) {
+        admitted = admit_portion(log, append);
+    }
+    return admitted == ADMITTED && append->is_unread ? read_into_tail(log, append) : admitted;
 }
 
 static void append_opened(struct op *op)
@@ -578,7 +641,9 @@ static void slice_place(struct log *log, struct log_append *append)
     append->entry.log_sequence = log->sequence++;
     append->entry.bytes[1] = (struct iovec){.iov_base = from, .iov_len = bytes};
     append->entry.follow_bytes = slices_bytes(log, append->portion_left);
-    chunks_append(&active->chunks, active->appended, from, bytes);
+    if (!append->is_in_tail) {
+        chunks_append(&active->chunks, active->appended, from, bytes);
+    }
     active->appended += bytes;
     append->placed_bytes += bytes;
     assert(active->appended <= active->file_bytes);
@@ -601,12 +666,7 @@ static void portion_place(struct log *log, struct log_append *append)
 {
     struct segment *active = log_active(log);
     if (append->placed_bytes == 0) {
-        append->segment = active;
-        append->header.base_offset = log->next_offset;
-        append->header.partition_leader_epoch = append->leader_epoch;
-        append->base_offset = log->next_offset;
-        append->last_offset = batch_last_offset(&append->header);
-        batch_place(append->batch, append->base_offset, append->leader_epoch);
+        append_number(log, append);
     }
     uint32_t rest = rest_of(active);
     append->portion_left = portion_bytes(log, append);
@@ -714,6 +774,13 @@ static enum large_progress large_step(struct log *log)
         slice_place_next(log, append);
     } else if (log->is_part_out) {
         return LARGE_WAITS;
+    } else if (append->is_unread && !is_over(log)) {
+        if (sum_on(append, log->store->options.step_bytes)) {
+            return LARGE_MORE;
+        }
+        (void)corrupt(append);
+        append_ended(log, append);
+        return LARGE_DONE;
     } else {
         switch (admit(log, append)) {
         case WAITS:

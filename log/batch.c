@@ -11,6 +11,11 @@ enum { MAGIC = 2 };
 /* What stands in the 49 bytes behind the length at least; also what bounds it from above. */
 enum { LENGTH_MIN = BATCH_HEADER_BYTES - BATCH_PREFIX_BYTES };
 
+enum {
+    STAMPED_END = BATCH_MAX_TIMESTAMP + 8, /* from the attributes up to here a stamp writes */
+    SUMMED_BYTES_MAX = 32 << 10,           /* a longer batch is not read again for it */
+};
+
 enum batch_state batch_parse(struct batch *batch, const void *bytes, size_t bytes_left)
 {
     const uint8_t *at = bytes;
@@ -98,12 +103,17 @@ void batch_stamp(void *bytes, size_t batch_bytes, bool log_append_time, int64_t 
         (int64_t)big_endian_load64(at + BATCH_MAX_TIMESTAMP) == max_timestamp) {
         return;
     }
+    uint32_t was = crc32c(0, at + BATCH_ATTRIBUTES, STAMPED_END - BATCH_ATTRIBUTES);
     attributes &= BATCH_CODEC_MASK | BATCH_TRANSACTIONAL | BATCH_CONTROL | BATCH_DELETE_HORIZON;
     attributes |= log_append_time ? BATCH_LOG_APPEND_TIME : 0;
     big_endian_store16(at + BATCH_ATTRIBUTES, attributes);
     big_endian_store64(at + BATCH_MAX_TIMESTAMP, (uint64_t)max_timestamp);
-    big_endian_store32(at + BATCH_CRC,
-                       crc32c(0, at + BATCH_ATTRIBUTES, batch_bytes - BATCH_ATTRIBUTES));
+    uint32_t is = crc32c(0, at + BATCH_ATTRIBUTES, STAMPED_END - BATCH_ATTRIBUTES);
+    uint32_t crc =
+        batch_bytes > SUMMED_BYTES_MAX
+            ? crc32c_changed(big_endian_load32(at + BATCH_CRC), was, is, batch_bytes - STAMPED_END)
+            : crc32c(is, at + STAMPED_END, batch_bytes - STAMPED_END);
+    big_endian_store32(at + BATCH_CRC, crc);
 }
 
 /* -- walking ----------------------------------------------------------------------------------- */

@@ -108,8 +108,9 @@ int32_t batch_last_sequence(const struct batch *batch); /* BATCH_NO_SEQUENCE if 
 /* As the log takes it in. Outside the CRC. */
 void batch_place(void *bytes, int64_t base_offset, int32_t partition_leader_epoch);
 
-/* The timestamp type and largest timestamp that the broker vouches for; the CRC is made new if
- * they differ from what stands there. Bits of the attributes that mean nothing are cleared then. */
+/* The timestamp type and largest timestamp that the broker vouches for; if they differ from what
+ * stands there, the CRC, which is good, changes with them, and bits of the attributes that mean
+ * nothing are cleared. */
 void batch_stamp(void *bytes, size_t batch_bytes, bool log_append_time, int64_t max_timestamp);
 
 /* -- walking ------------------------------------------------------------------------------------

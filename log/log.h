@@ -43,6 +43,7 @@ struct log_append {
                        written into it */
     uint32_t bytes;
     int32_t leader_epoch;
+    bool is_unread;      /* but for its CRC: that is checked on the way, REFUSAL_CORRUPT_MESSAGE */
     int64_t base_offset; /* out */
     int64_t last_offset; /* out */
     bool duplicate;      /* out: base_offset is that of the first attempt */
@@ -54,6 +55,8 @@ struct log_append {
     struct journal_append entry; /* of the portion that is on its way; of its last slice */
     uint32_t placed_bytes;       /* a large batch goes to the journal in portions, ... */
     uint32_t portion_left;       /* ... and these in slices */
+    bool is_in_tail;             /* all of it, since its CRC was checked on the way there */
+    uint32_t crc, crc_at;        /* of a large one that is unread: summed up to here */
 };
 
 /* Where the bytes of an offset are.
@@ -118,7 +121,8 @@ struct log_lookup {
     uint32_t header_bytes;
     uint8_t *batch; /* [batch_bytes] */
     uint32_t batch_bytes, copied_bytes;
-    uint8_t *memory; /* [memory_bytes], the stream's */
+    uint32_t crc, crc_at; /* of the batch, summed up to here */
+    uint8_t *memory;      /* [memory_bytes], the stream's */
     size_t memory_bytes;
     struct record_stream stream;
 };

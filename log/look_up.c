@@ -6,6 +6,7 @@
  *
  * Lives on the log's core. All bytes come through log_pin.
  */
+#include "core/crc32c.h"
 #include "log/log.h"
 #include "log/store.h"
 
@@ -16,7 +17,7 @@
 enum {
     WALK_BYTES = 64 << 10,  /* pinned at once to walk over headers */
     SLICE_BYTES = 64 << 10, /* of records decoded in one turn */
-    COPY_BYTES = 256 << 10, /* of a batch */
+    COPY_BYTES = 256 << 10, /* of a batch, copied and summed in one turn */
     SEGMENTS_PER_TURN = 64,
 };
 
@@ -172,6 +173,8 @@ static void look_up_found_batch(struct log_lookup *lookup, const struct batch *b
     }
     lookup->batch_bytes = batch->batch_bytes;
     lookup->copied_bytes = 0;
+    lookup->crc = 0;
+    lookup->crc_at = BATCH_ATTRIBUTES;
     look_up_collect_next(lookup);
 }
 
@@ -234,13 +237,18 @@ static void look_up_collect(struct op *op)
     log_unpin(&lookup->pin);
     lookup->copied_bytes += (uint32_t)op->result;
     lookup->pin.position += (uint32_t)op->result;
+    uint32_t crc_at = lookup->crc_at;
+    if (lookup->copied_bytes > crc_at) {
+        lookup->crc = crc32c(lookup->crc, lookup->batch + crc_at, lookup->copied_bytes - crc_at);
+        lookup->crc_at = lookup->copied_bytes;
+    }
     if (lookup->copied_bytes < lookup->batch_bytes) {
         look_up_collect_next(lookup);
         return;
     }
     struct batch batch;
     if (batch_parse(&batch, lookup->batch, lookup->batch_bytes) != BATCH_WHOLE ||
-        !batch_is_intact(&batch)) {
+        lookup->crc != batch.crc) {
         look_up_end(lookup, -EIO);
         return;
     }

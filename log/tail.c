@@ -2,6 +2,7 @@
 #include "log/tail.h"
 
 #include "core/copy.h"
+#include "core/crc32c.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -264,7 +265,9 @@ static void bytes_put(uint8_t *to, const uint8_t *from, size_t bytes)
     }
 }
 
-void chunks_append(struct chunks *chunks, uint32_t position, const uint8_t *bytes, uint32_t count)
+/* crc: NULL, or goes on with what is copied. */
+static void chunks_put(struct chunks *chunks, uint32_t position, const uint8_t *bytes,
+                       uint32_t count, uint32_t *crc)
 {
     uint32_t i = chunks->end - 1;
     while (chunks->at[i]->position > position) { /* the few that were reserved */
@@ -277,12 +280,41 @@ void chunks_append(struct chunks *chunks, uint32_t position, const uint8_t *byte
         uint32_t room = chunk->capacity - chunk->used;
         uint32_t piece = count < room ? count : room;
         assert(chunk->position + chunk->used == position);
-        bytes_put(chunk->data + chunk->used, bytes, piece);
+        if (crc) {
+            *crc = crc32c_copy(*crc, chunk->data + chunk->used, bytes, piece);
+        } else {
+            bytes_put(chunk->data + chunk->used, bytes, piece);
+        }
         chunk->used += piece;
         position += piece;
         bytes += piece;
         count -= piece;
     }
+}
+
+void chunks_append(struct chunks *chunks, uint32_t position, const uint8_t *bytes, uint32_t count)
+{
+    chunks_put(chunks, position, bytes, count, NULL);
+}
+
+uint32_t chunks_append_summed(struct chunks *chunks, uint32_t position, const uint8_t *bytes,
+                              uint32_t count, uint32_t crc)
+{
+    chunks_put(chunks, position, bytes, count, &crc);
+    return crc;
+}
+
+void chunks_take_back(struct chunks *chunks, struct tail *tail, uint32_t position, uint32_t settled)
+{
+    for (uint32_t i = chunks->end; i > chunks->first; i--) {
+        struct chunk *chunk = chunks->at[i - 1];
+        if (chunk->position + chunk->used <= position) {
+            break;
+        }
+        chunk->used = chunk->position < position ? position - chunk->position : 0;
+    }
+    chunks_unreserve(chunks, tail);
+    chunks_settled(chunks, tail, settled);
 }
 
 bool chunks_restore(struct chunks *chunks, struct tail *tail, uint32_t position,

@@ -67,6 +67,12 @@ void tail_give(struct tail *tail, uint8_t *piece, uint32_t bytes);
                                   uint32_t bytes);
 /* Copies into what was reserved. */
 void chunks_append(struct chunks *chunks, uint32_t position, const uint8_t *bytes, uint32_t count);
+/* The same; the CRC, so far `crc`, goes on in the same pass. */
+[[nodiscard]] uint32_t chunks_append_summed(struct chunks *chunks, uint32_t position,
+                                            const uint8_t *bytes, uint32_t count, uint32_t crc);
+/* What was appended or reserved from `position` on is not wanted; bytes before `settled` are durable. */
+void chunks_take_back(struct chunks *chunks, struct tail *tail, uint32_t position,
+                      uint32_t settled);
 /* The first bytes of the block at `position` come back from disk. False: no memory. */
 [[nodiscard]] bool chunks_restore(struct chunks *chunks, struct tail *tail, uint32_t position,
                                   const uint8_t *bytes, uint32_t count);

@@ -276,9 +276,8 @@ static void part_accept(struct produce *produce, struct produce_part *part)
     if (produce->rules.log_append_time) {
         part->log_append_time_ms = produce->rules.now_ms;
     }
-    if (!validation->is_crc_checked && !batch_is_intact(&validation->batch)) {
-        part_refuse(part, KAFKA_CORRUPT_MESSAGE, NULL);
-    } else if (validation->must_rebuild) {
+    part->append.is_unread = !validation->is_crc_checked; /* its owner checks it as it copies it */
+    if (validation->must_rebuild) {
         if (part_begin_rebuild(produce, part)) {
             produce->state = PART_REBUILDING;
         }

@@ -64,6 +64,22 @@ Test(crc32c, notices_each_flipped_bit)
     }
 }
 
+Test(crc32c, knows_what_a_change_of_the_first_bytes_makes_of_it)
+{
+    static uint8_t bytes[100000];
+    for (size_t i = 0; i < sizeof(bytes); i++) {
+        bytes[i] = (uint8_t)(i * 31 >> 3);
+    }
+    for (size_t behind = 0; behind < sizeof(bytes) - 22; behind += 1 + behind / 3) {
+        uint32_t crc = crc32c(0, bytes, 22 + behind), was = crc32c(0, bytes, 22);
+        for (size_t i = 0; i < 22; i += 1 + behind % 7) {
+            bytes[i] ^= (uint8_t)(behind + i + 1);
+        }
+        cr_expect_eq(crc32c_changed(crc, was, crc32c(0, bytes, 22), behind),
+                     crc32c(0, bytes, 22 + behind));
+    }
+}
+
 Test(crc32c, copies_what_it_sums)
 {
     static uint8_t from[100000], to[100001];

@@ -1,4 +1,5 @@
 /* Appends in steps: none is long, whatever the load, and their order is kept. */
+#include "log/write_back.h"
 #include "tests/log/store_fixture.h"
 
 enum { STEP = 16 << 10 };
@@ -204,4 +205,140 @@ Test(append, drops_a_log_in_the_middle_of_a_slice)
     cr_assert_eq(behind->append.op.result, -ESTALE);
     known_deinit(&known[0]);
     places_end(&place, &known[1], 1);
+}
+
+/* -- batches that nobody has read ------------------------------------------------------------------ */
+
+static struct known_batch *append_unread(struct known *known, uint32_t value_bytes, bool is_corrupt,
+                                         const struct batch *header)
+{
+    struct known_batch *batch = &known->batches[known->count++];
+    batch->known = known;
+    known->all_ended = false;
+    batch->bytes =
+        known_bytes(known->place, value_bytes, 1000 + known->count, header, &batch->append.bytes);
+    if (is_corrupt) {
+        batch->bytes[batch->append.bytes - 1] ^= 1;
+    }
+    batch->append.batch = batch->bytes;
+    batch->append.is_unread = true;
+    log_append(known->log, &batch->append, known_ended);
+    return batch;
+}
+
+static struct batch header_of(int64_t producer_id, int32_t sequence)
+{
+    struct batch header = make_header();
+    header.producer_id = producer_id;
+    header.producer_epoch = 0;
+    header.base_sequence = sequence;
+    return header;
+}
+
+Test(append, takes_what_nobody_has_read_if_its_crc_is_good)
+{
+    static struct place place;
+    static struct known known;
+    place_init_steps(&place, 0);
+    known_init(&known, &place, "topic", &known_settings);
+    struct batch header = make_header();
+    for (uint32_t i = 0; i < 300; i++) { /* ends in the middle of chunks, and at each size */
+        append_unread(&known, place_random(&place, i % 20 == 0 ? 100000 : 4000), false, &header);
+        if (place_random(&place, 4) == 0) {
+            known_wait(&known);
+        }
+    }
+    places_end(&place, &known, 1);
+}
+
+Test(append, refuses_what_nobody_has_read_if_its_crc_is_wrong_and_places_nothing)
+{
+    static struct place place;
+    static struct known known;
+    static const uint32_t sizes[] = {1, 100, 3000, 10000, 16000, 17000, 100000, 500000};
+    place_init_steps(&place, 0);
+    known_init(&known, &place, "topic", &known_settings);
+    struct batch header = make_header();
+    for (uint32_t round = 0; round < 40; round++) {
+        append_unread(&known, place_random(&place, 6000), false, &header);
+        known_wait(&known);
+        uint32_t before = appended(&known);
+        uint64_t sequence = known.log->sequence;
+        struct known_batch *bad = append_unread(&known, sizes[round % 8], true, &header);
+        known_wait(&known);
+        cr_assert_eq(bad->append.op.result, REFUSAL_CORRUPT_MESSAGE);
+        cr_assert_eq(bad->append.base_offset, -1);
+        cr_assert_eq(appended(&known), before, "bytes of it were placed");
+        cr_assert_eq(known.log->sequence, sequence, "the journal has something of it");
+        cr_assert_eq(known.log->log_end, round + 1);
+        if (round % 4 == 0) { /* the next one begins inside of a settled block */
+            write_back_press_data(&place.store);
+            while (log_active(known.log)->settled < before) {
+                place_turn(&place);
+            }
+        }
+    }
+    known_verify(&known);
+    known_deinit(&known);
+    static struct clean_stop_log stops[8];
+    cr_assert_eq(place_close(&place, stops), 1);
+    cr_assert_eq(place.reactor->slabs.budgets[BUDGET_TAIL].bytes, 0);
+    place_deinit(&place);
+}
+
+Test(append, lets_no_header_decide_anything_whose_crc_is_wrong)
+{
+    static struct place place;
+    static struct known known;
+    place_init_steps(&place, 0);
+    known_init(&known, &place, "topic", &known_settings);
+    struct batch header = header_of(7, 0);
+    append_unread(&known, 100, false, &header);
+    known_wait(&known);
+    struct known_batch *repeat = append_unread(&known, 100, true, &header);
+    header = header_of(7, 5);
+    struct known_batch *gap = append_unread(&known, 100, true, &header);
+    known_wait(&known);
+    cr_assert_eq(repeat->append.op.result, REFUSAL_CORRUPT_MESSAGE, "taken for a repeat");
+    cr_assert_not(repeat->append.duplicate);
+    cr_assert_eq(gap->append.op.result, REFUSAL_CORRUPT_MESSAGE);
+    known.log->settings.segment_bytes = appended(&known) + 500;
+    header = make_header();
+    struct known_batch *rolling = append_unread(&known, 450, true, &header);
+    known_wait(&known);
+    cr_assert_eq(rolling->append.op.result, REFUSAL_CORRUPT_MESSAGE);
+    cr_assert_eq(known.log->segments_count, 1, "it rolled the segment");
+    header = header_of(7, 0);
+    repeat = append_unread(&known, 100, false, &header);
+    known_wait(&known);
+    cr_assert_eq(repeat->append.op.result, 0);
+    cr_assert(repeat->append.duplicate);
+    known_verify(&known);
+    known_deinit(&known);
+    static struct clean_stop_log stops[8];
+    cr_assert_eq(place_close(&place, stops), 1);
+    place_deinit(&place);
+}
+
+Test(append, sums_a_large_batch_in_slices)
+{
+    static struct place place;
+    static struct known known;
+    place_init_steps(&place, 0);
+    known_init_ready(&known, &place, "topic");
+    uint32_t steps = 0;
+    struct batch header = make_header();
+    struct known_batch *bad = append_unread(&known, 200000, true, &header);
+    while (!bad->ended) {
+        uint32_t before = bad->append.crc_at;
+        place_turn(&place);
+        cr_assert_leq(bad->append.crc_at - before, STEP, "a step summed more");
+        steps++;
+    }
+    cr_assert_eq(bad->append.op.result, REFUSAL_CORRUPT_MESSAGE);
+    cr_assert_geq(steps, 200000 / STEP);
+    known_deinit(&known);
+    static struct clean_stop_log stops[8];
+    cr_assert_eq(place_close(&place, stops), 1);
+    place_deinit(&place);
 }

@@ -84,6 +84,21 @@ Test(batch, has_a_new_crc_when_stamped)
     cr_expect(batch_is_intact(&batch));
 }
 
+Test(batch, is_stamped_without_being_read_if_it_is_large)
+{
+    static uint8_t bytes[2 << 20];
+    size_t count = make_batch(bytes, sizeof(bytes), 50000);
+    cr_assert_gt(count, 1 << 20);
+    batch_stamp(bytes, count, true, 5000);
+    struct batch batch = parsed(bytes, count);
+    cr_expect_eq(batch.max_timestamp, 5000);
+    cr_assert(batch_is_intact(&batch));
+    bytes[count - 1] ^= 1; /* nobody vouches for what is broken */
+    batch_stamp(bytes, count, true, 6000);
+    batch = parsed(bytes, count);
+    cr_assert_not(batch_is_intact(&batch));
+}
+
 Test(batch, is_not_intact_after_any_flipped_bit_that_the_crc_covers)
 {
     uint8_t bytes[256];

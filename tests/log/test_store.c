@@ -621,6 +621,33 @@ Test(store, goes_on_after_a_kill)
     goes_on_after(place_kill);
 }
 
+Test(store, looks_into_a_large_batch_in_steps)
+{
+    static struct place place;
+    static struct known known;
+    static struct clean_stop_log stops[1];
+    place_init(&place);
+    cr_assert_eq(place_open(&place, NULL, 0), 0);
+    known_init(&known, &place, "topic", &known_settings);
+    for (uint32_t i = 0; i < 3; i++) {
+        known_append(&known, 900000);
+        known_wait(&known);
+    }
+    struct known_look_up look_up = {.lookup = {.target_ms = 1002}};
+    log_look_up(known.log, &look_up.lookup, known_looked_up);
+    uint32_t steps = 0;
+    for (uint32_t before = 0; !look_up.done; steps += look_up.lookup.copied_bytes > 0) {
+        before = look_up.lookup.copied_bytes;
+        place_turn(&place);
+        cr_assert_leq(look_up.lookup.copied_bytes, before + (256 << 10));
+    }
+    cr_assert_geq(steps, 4);
+    cr_assert_eq(look_up.lookup.offset, 1);
+    cr_assert_eq(place_close(&place, stops), 1);
+    known_deinit(&known);
+    place_deinit(&place);
+}
+
 /* -- in steps: none is long, however much there is ------------------------------------------------ */
 
 enum { STEP_LOGS = 40, STEP_ITEMS = 4 };

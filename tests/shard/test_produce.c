@@ -287,6 +287,35 @@ Test(produce, takes_large_batches)
     part(&client);
 }
 
+Test(produce, refuses_at_the_owner_what_home_passed_on_unread)
+{
+    struct rig *rig = rig_new(2, NULL);
+    struct client client;
+    client_open(&client, rig);
+    struct create_topics_request_config config = {.name = view_of_text("odradek.validate"),
+                                                  .value = view_of_text("headers")};
+    client_create(&client, "t", 2, &config, 1);
+    size_t room = 1 << 20;
+    uint8_t *batch = malloc(room);
+    static const uint32_t counts[] = {3, 240}; /* in one step, and in several */
+    for (int32_t i = 0; i < 4; i++) {
+        size_t bytes = make_records(batch, room, counts[i / 2], 4000, rig_now_ms(rig));
+        batch[bytes - 1] ^= 1;
+        send_batch(&client, 9, -1, "t", NULL, i % 2, batch, bytes);
+        struct produce_response_partition answer = receive_answer(&client, 9);
+        cr_assert_eq(answer.error_code, KAFKA_CORRUPT_MESSAGE);
+        cr_assert_eq(answer.base_offset, -1);
+        batch[bytes - 1] ^= 1;
+        send_batch(&client, 9, -1, "t", NULL, i % 2, batch, bytes);
+        answer = receive_answer(&client, 9);
+        cr_assert_eq(answer.error_code, KAFKA_NONE);
+        cr_assert_eq(answer.base_offset, i / 2 * counts[0]);
+    }
+    free(batch);
+    client_close(&client);
+    rig_free(rig);
+}
+
 Test(produce, recompresses_where_the_topic_says_so)
 {
     struct rig *rig = rig_new(1, NULL);

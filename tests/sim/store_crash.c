@@ -89,7 +89,9 @@ static void slot_append(struct actor *actor, struct slot *slot)
     slot->taken = true;
     slot->copy = sim_take(&memory_of_simulators, sent->batch_bytes);
     memcpy(slot->copy, sent->bytes, sent->batch_bytes);
-    slot->append = (struct log_append){.batch = slot->copy, .bytes = sent->batch_bytes};
+    slot->append = (struct log_append){.batch = slot->copy,
+                                       .bytes = sent->batch_bytes,
+                                       .is_unread = sim_chance(&actor->scene->dice, 50)};
     actor->out++;
     log_append(actor->log, &slot->append, actor_appended);
 }
