@@ -38,8 +38,15 @@ enum {
     APPEND_BYTES = 2048,          /* what an append costs beside its bytes, as if it had more */
 };
 
-enum admission { ADMITTED, WAITS, ENDED /* op.result says how */ };
+enum admission {
+    ADMITTED,
+    WAITS,
+    ENDED,  /* op.result says how */
+    READS,  /* on its way to the tail: read_into_tail goes on with it */
+    UNREAD, /* first it is to be summed: sum_on */
+};
 
+static enum admission admit(struct log *log, struct log_append *append);
 static void append_opened(struct op *op);    /* the log's segments are known */
 static void append_made(struct op *op);      /* the active segment has its file */
 static void append_extended(struct op *op);  /* ... or more room */
@@ -60,7 +67,7 @@ void log_append(struct log *log, struct log_append *append, op_fn *then)
     append->op.waits_for = "append";
     append->log = log;
     append->placed_bytes = append->portion_left = 0;
-    append->is_in_tail = false;
+    append->is_reading = append->is_in_tail = false;
     append->crc = 0;
     append->crc_at = BATCH_ATTRIBUTES;
     append->duplicate = false;
@@ -493,7 +500,8 @@ static enum admission admit_portion(struct log *log, struct log_append *append)
     if (!write_back_can_mark(log)) {
         return append->placed_bytes ? wait_for_store(log) : ended(append, -ENOMEM);
     }
-    if (!chunks_reserve(&active->chunks, &store->tail, active->appended, bytes)) {
+    if (!append->is_in_tail &&
+        !chunks_reserve(&active->chunks, &store->tail, active->appended, bytes)) {
         return wait_for_memory(log);
     }
     return ADMITTED;
@@ -528,22 +536,31 @@ static void append_number(struct log *log, struct log_append *append)
     batch_place(append->batch, append->base_offset, append->leader_epoch);
 }
 
-/* Into the tail, with the CRC in the same pass: nothing is placed before it was found good. */
+/* Into the tail, with the CRC in the same pass; nothing is placed before it was found good. */
 static enum admission read_into_tail(struct log *log, struct log_append *append)
 {
+    struct store *store = log->store;
     struct segment *active = log_active(log);
-    append_number(log, append);
-    chunks_append(&active->chunks, active->appended, append->batch, BATCH_ATTRIBUTES);
-    uint32_t crc =
-        chunks_append_summed(&active->chunks, active->appended + BATCH_ATTRIBUTES,
-                             append->batch + BATCH_ATTRIBUTES, append->bytes - BATCH_ATTRIBUTES, 0);
-    if (crc != append->header.crc) {
-        chunks_take_back(&active->chunks, &log->store->tail, active->appended, active->settled);
+    if (!append->is_reading) {
+        append->is_reading = true;
+        append_number(log, append);
+        chunks_append(&active->chunks, active->appended, append->batch, BATCH_ATTRIBUTES);
+    }
+    uint32_t bytes = append->bytes - append->crc_at;
+    bytes = bytes < store->options.step_bytes ? bytes : store->options.step_bytes;
+    append->crc = chunks_append_summed(&active->chunks, active->appended + append->crc_at,
+                                       append->batch + append->crc_at, bytes, append->crc);
+    append->crc_at += bytes;
+    if (append->crc_at < append->bytes) {
+        return READS;
+    }
+    append->is_reading = append->is_unread = false;
+    if (append->crc != append->header.crc) {
+        chunks_take_back(&active->chunks, &store->tail, active->appended, active->settled);
         return corrupt(append);
     }
-    append->is_unread = false;
     append->is_in_tail = true;
-    return ADMITTED;
+    return admit(log, append);
 }
 
 static enum admission admit(struct log *log, struct log_append *append)
@@ -555,7 +572,7 @@ static enum admission admit(struct log *log, struct log_append *append)
     if (log->dropped) {
         return ended(append, -ESTALE);
     }
-    if (append->placed_bytes > 0) { /* a further portion of a batch that was admitted */
+    if (append->placed_bytes > 0 || append->is_in_tail) { /* it was admitted before */
         return admit_portion(log, append);
     }
     if (!log_open(log, &log->open_op, append_opened)) {
@@ -567,10 +584,10 @@ static enum admission admit(struct log *log, struct log_append *append)
     }
     enum admission checked = check_producer(log, append);
     bool rolls = checked == ADMITTED && must_roll(log, &append->header);
-    bool is_whole = portion_bytes(log, append) == append->bytes;
-    if (append->is_unread && (checked != ADMITTED || rolls || !is_whole) &&
-        !sum_on(append, append->bytes)) { /* before its header decides anything */
-        return corrupt(append);
+    bool is_split = portion_bytes(log, append) < append->bytes;
+    bool is_begun = append->crc_at > BATCH_ATTRIBUTES;
+    if (append->is_unread && (checked != ADMITTED || rolls || is_split || is_begun)) {
+        return UNREAD; /* before its header decides anything */
     }
     if (checked != ADMITTED) {
         return checked;
@@ -774,15 +791,17 @@ static enum large_progress large_step(struct log *log)
         slice_place_next(log, append);
     } else if (log->is_part_out) {
         return LARGE_WAITS;
-    } else if (append->is_unread && !is_over(log)) {
-        if (sum_on(append, log->store->options.step_bytes)) {
-            return LARGE_MORE;
-        }
-        (void)corrupt(append);
-        append_ended(log, append);
-        return LARGE_DONE;
     } else {
-        switch (admit(log, append)) {
+        switch (append->is_reading ? read_into_tail(log, append) : admit(log, append)) {
+        case READS:
+            return LARGE_MORE;
+        case UNREAD:
+            if (sum_on(append, log->store->options.step_bytes)) {
+                return LARGE_MORE;
+            }
+            (void)corrupt(append);
+            append_ended(log, append);
+            return LARGE_DONE;
         case WAITS:
             return LARGE_WAITS;
         case ENDED:
@@ -840,8 +859,15 @@ void append_pump(struct log *log)
             return;
         }
         switch (admit(log, append)) {
+        case READS: /* only large ones take several steps */
         case WAITS:
             return;
+        case UNREAD:
+            if (!sum_on(append, append->bytes)) {
+                (void)corrupt(append);
+                append_ended(log, append);
+            }
+            break;
         case ENDED:
             append_ended(log, append);
             break;

@@ -55,8 +55,9 @@ struct log_append {
     struct journal_append entry; /* of the portion that is on its way; of its last slice */
     uint32_t placed_bytes;       /* a large batch goes to the journal in portions, ... */
     uint32_t portion_left;       /* ... and these in slices */
-    bool is_in_tail;             /* all of it, since its CRC was checked on the way there */
-    uint32_t crc, crc_at;        /* of a large one that is unread: summed up to here */
+    uint32_t crc, crc_at;        /* of one that is unread: summed up to here, ... */
+    bool is_reading;             /* ... on its way to the tail, ... */
+    bool is_in_tail;             /* ... where all of it is */
 };
 
 /* Where the bytes of an offset are.

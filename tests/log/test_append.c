@@ -320,6 +320,28 @@ Test(append, lets_no_header_decide_anything_whose_crc_is_wrong)
     place_deinit(&place);
 }
 
+Test(append, drops_a_log_while_a_batch_is_on_its_way_to_the_tail)
+{
+    static struct place place;
+    static struct known known;
+    place_init_steps(&place, 0);
+    known_init_ready(&known, &place, "topic");
+    struct batch header = make_header();
+    struct known_batch *large = append_unread(&known, 200000, false, &header);
+    while (!large->append.is_reading) {
+        place_turn(&place);
+    }
+    log_drop(known.log, &place.op, place_op_done);
+    place_wait(&place);
+    cr_assert_eq(place.op.result, 0);
+    cr_assert_eq(large->append.op.result, -ESTALE);
+    cr_assert_eq(place.reactor->slabs.budgets[BUDGET_TAIL].bytes, 0);
+    known_deinit(&known);
+    static struct clean_stop_log stops[8];
+    cr_assert_eq(place_close(&place, stops), 0);
+    place_deinit(&place);
+}
+
 Test(append, sums_a_large_batch_in_slices)
 {
     static struct place place;
