@@ -69,6 +69,8 @@ struct store {
     struct store_options options;
     struct journal journal;
     bool offline; /* a write or flush failed: nothing more is written here */
+    /* Why store_open refused: what is wrong, where, and what to do. Empty: its result says it. */
+    char problem[512];
     bool stopping;
     uint32_t log_counter; /* of the next log id */
     struct log *logs;     /* all, linked through log->next */

@@ -32,9 +32,10 @@ enum {
     STEP_BYTES = 256 << 10, /* two copies and a checksum of them: about 100 us */
     STEP_ITEMS = 64,
     CLOSE_RETRY_US = 5 * 1000, /* after a failure, until all is home */
-    FINISHES_MAX = 64,         /* jobs out at once */
-    FINISH_ITEMS = 4,          /* of a step: what it takes to begin one */
-    PRODUCERS_SHARE = 4,       /* one log may have a quarter of the budget's producers, ... */
+    COMMIT_BYTES_MIN = 16 << 10,
+    FINISHES_MAX = 64,   /* jobs out at once */
+    FINISH_ITEMS = 4,    /* of a step: what it takes to begin one */
+    PRODUCERS_SHARE = 4, /* one log may have a quarter of the budget's producers, ... */
     PRODUCERS_LEAST = 2 * STATE_PRODUCERS_MAX, /* ... or so many, however small that is */
 };
 
@@ -90,6 +91,25 @@ static void store_end(struct store *store, int64_t result)
     store->op = NULL;
     op->result = result;
     op->then(op);
+}
+
+static_assert(COMMIT_HEADER_BYTES + ENTRY_HEADER_BYTES + (int)STATE_BYTES_MAX <=
+                  (int)COMMIT_BYTES_MIN,
+              "a STATE fits any commit");
+static_assert(2 * (int)FILE_BLOCK_BYTES <= COMMIT_BYTES_MIN / 2,
+              "so do the rest of a block, and a portion of half a commit in slices");
+
+static bool commits_are_large_enough(struct store *store)
+{
+    uint32_t bytes = commit_bytes_max(store);
+    if (bytes >= COMMIT_BYTES_MIN) {
+        return true;
+    }
+    snprintf(store->problem, sizeof(store->problem),
+             "the journal of core %u in %s could write no more than %u bytes at once, and %d are "
+             "needed. Give the broker more memory (odradek.memory.bytes), or fewer cores (--cores)",
+             store->options.core, store->options.directory, bytes, COMMIT_BYTES_MIN);
+    return false;
 }
 
 static bool store_init(struct store *store, struct reactor *reactor,
@@ -152,7 +172,7 @@ void store_open(struct store *store, struct reactor *reactor, const struct store
     op->waits_for = "a store";
     struct ballast_job *job = malloc(sizeof(*job));
     bool is_ready = store_init(store, reactor, options);
-    if (!job || !is_ready) {
+    if (!job || !is_ready || !commits_are_large_enough(store)) {
         free(job);
         store_deinit(store);
         op->result = -ENOMEM;
@@ -398,7 +418,6 @@ static void all_flushed(struct op *op)
         store_fail(store, (int)result);
         return;
     }
-    (void)!snapshots_flushed(store, UINT32_MAX);
     store->step = STORE_TELLING;
     store->next = store->logs;
     store_go_on(store);
@@ -406,6 +425,10 @@ static void all_flushed(struct op *op)
 
 static void tell_some(struct store *store)
 {
+    if (!snapshots_flushed(store, store->options.step_items)) { /* first what these name */
+        store_go_on(store);
+        return;
+    }
     for (uint32_t i = 0; i < store->options.step_items && store->next; i++) {
         struct log *log = store->next;
         store->next = log->next;

@@ -420,6 +420,10 @@ static void start_opened(struct op *op)
 {
     struct broker *broker = container_of(op, struct broker, step);
     if (op->result < 0) {
+        for (uint32_t i = 0; i < broker->count && !broker->problem[0]; i++) {
+            snprintf(broker->problem, sizeof broker->problem, "%s",
+                     broker->shards[i].store.problem);
+        }
         start_fail(broker, op->result, "opening the logs");
         return;
     }

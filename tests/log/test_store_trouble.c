@@ -145,3 +145,19 @@ Test(store_trouble, costs_a_quiet_partition_half_a_kilobyte_of_tail)
     }
     place_deinit_sim(&place);
 }
+
+Test(store_trouble, does_not_start_where_a_state_fits_into_no_commit)
+{
+    static struct place place;
+    place_init(&place);
+    place.options.journal_file_bytes = 16 << 10; /* commits of half of it */
+    cr_assert_eq(place_open(&place, NULL, 0), -ENOMEM);
+    cr_assert_not_null(strstr(place.store.problem, place.directory), "%s", place.store.problem);
+    cr_assert_not_null(strstr(place.store.problem, "odradek.memory.bytes"));
+    place.options.journal_file_bytes = 32 << 10;
+    cr_assert_eq(place_open(&place, NULL, 0), 0);
+    cr_assert_eq(place.store.problem[0], '\0');
+    static struct clean_stop_log stops[1];
+    cr_assert_eq(place_close(&place, stops), 0);
+    place_deinit(&place);
+}
