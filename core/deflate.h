@@ -3,7 +3,8 @@
  *
  * Writes what Kafka's Java client writes: gzip; snappy in xerial's blocks of 32 KiB; lz4 frames of
  * independent blocks of 64 KiB; zstd. Plain bytes are gathered to blocks of these sizes (32 KiB for
- * gzip and zstd too), and one block is what is compressed at once: 100 us at the usual levels.
+ * gzip too, for zstd 32 or 16), and one block is what is compressed at once. What that takes lies
+ * between 3 us and 80 ms (bench/bench_deflate): deflate_is_slow says what is not for a reactor.
  * Nothing is allocated but by libsnappy (its hash table).
  */
 #ifndef CORE_DEFLATE_H
@@ -21,6 +22,7 @@ struct deflate {
     uint8_t *into; /* the caller's; the stream starts here */
     size_t bytes_max;
     size_t bytes_used;
+    uint64_t work; /* so far, in units of core/inflate.h, if it is not slow */
 
     /* deflate.c only */
     enum codec codec;
@@ -31,6 +33,9 @@ struct deflate {
     size_t block_bytes_max;
     void *state; /* the library's; snappy: room for a compressed block */
 };
+
+/* A block can take much longer than a step on a reactor may: to be compressed by a job. */
+[[nodiscard]] bool deflate_is_slow(enum codec codec, int level);
 
 /* plain_bytes: how many will be written in all, exactly; zstd chooses its tables by it. */
 [[nodiscard]] size_t deflate_memory_bytes(enum codec codec, int level, uint64_t plain_bytes);

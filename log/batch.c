@@ -55,6 +55,19 @@ uint32_t batch_crc(const struct batch *batch)
     return crc32c(0, batch->bytes + BATCH_ATTRIBUTES, batch->batch_bytes - BATCH_ATTRIBUTES);
 }
 
+bool batch_crc_advance(const void *bytes, uint32_t batch_bytes, uint32_t *at, uint32_t *crc,
+                       size_t *work)
+{
+    uint32_t left = batch_bytes - *at;
+    uint32_t piece = left / BATCH_CRC_BYTES_PER_WORK < *work
+                         ? left
+                         : (uint32_t)(*work * BATCH_CRC_BYTES_PER_WORK);
+    *crc = crc32c(*crc, (const uint8_t *)bytes + *at, piece);
+    *at += piece;
+    *work -= piece / BATCH_CRC_BYTES_PER_WORK;
+    return piece == left;
+}
+
 bool batch_is_intact(const struct batch *batch)
 {
     return batch_crc(batch) == batch->crc;
@@ -180,7 +193,7 @@ size_t batch_build_end(struct batch_builder *builder, const struct batch *header
     return builder->bytes_used;
 }
 
-void batch_seal(void *bytes, const struct batch *header, uint32_t batch_bytes)
+void batch_write_header(void *bytes, const struct batch *header, uint32_t batch_bytes)
 {
     assert(batch_bytes >= BATCH_HEADER_BYTES && batch_bytes <= INT32_MAX);
     uint8_t *at = bytes;
@@ -196,6 +209,12 @@ void batch_seal(void *bytes, const struct batch *header, uint32_t batch_bytes)
     big_endian_store16(at + BATCH_PRODUCER_EPOCH, (uint16_t)header->producer_epoch);
     big_endian_store32(at + BATCH_BASE_SEQUENCE, (uint32_t)header->base_sequence);
     big_endian_store32(at + BATCH_RECORDS_COUNT, (uint32_t)header->records_count);
+}
+
+void batch_seal(void *bytes, const struct batch *header, uint32_t batch_bytes)
+{
+    batch_write_header(bytes, header, batch_bytes);
+    uint8_t *at = bytes;
     big_endian_store32(at + BATCH_CRC,
                        crc32c(0, at + BATCH_ATTRIBUTES, batch_bytes - BATCH_ATTRIBUTES));
 }

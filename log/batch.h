@@ -79,6 +79,14 @@ enum batch_state {
 [[nodiscard]] enum batch_state batch_parse(struct batch *batch, const void *bytes,
                                            size_t bytes_left);
 
+/* A CRC is that much faster than looking at records, or inflating them (units of core/inflate.h). */
+enum { BATCH_CRC_BYTES_PER_WORK = 16 };
+
+/* Lengthens a CRC that has come from BATCH_ATTRIBUTES to *at by as much as *work allows, and lowers
+ * it; true: to the end. */
+[[nodiscard]] bool batch_crc_advance(const void *bytes, uint32_t batch_bytes, uint32_t *at,
+                                     uint32_t *crc, size_t *work);
+
 /* The CRC over everything that it covers; batch_crc(batch) == batch->crc says the bytes are good. */
 [[nodiscard]] uint32_t batch_crc(const struct batch *batch);
 [[nodiscard]] bool batch_is_intact(const struct batch *batch);
@@ -155,7 +163,10 @@ void batch_build_record(struct batch_builder *builder, const struct record *reco
 /* header: everything but crc, counts and timestamps. Returns the batch's bytes; 0: did not fit. */
 [[nodiscard]] size_t batch_build_end(struct batch_builder *builder, const struct batch *header);
 
-/* A header over records that already lie at bytes + BATCH_HEADER_BYTES; fills in length and CRC. */
+/* A header over records that already lie at bytes + BATCH_HEADER_BYTES, length included; all but its
+ * CRC. */
+void batch_write_header(void *bytes, const struct batch *header, uint32_t batch_bytes);
+/* ... and the CRC. */
 void batch_seal(void *bytes, const struct batch *header, uint32_t batch_bytes);
 
 #endif

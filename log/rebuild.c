@@ -1,9 +1,12 @@
 #include "log/rebuild.h"
 
+#include "core/big_endian.h"
 #include "log/record.h"
 
 #include <assert.h>
 #include <errno.h>
+
+enum { COPY_BYTES_MAX = 16 << 10 }; /* a block to be compressed at most, before it is counted */
 
 static size_t aligned(size_t bytes)
 {
@@ -20,7 +23,12 @@ void rebuild_start(struct rebuild *rebuild, const struct validation *validation,
                    void *memory, size_t memory_bytes, void *into, size_t bytes_max)
 {
     assert(validation->must_rebuild && validation->refusal == REFUSAL_NONE);
-    *rebuild = (struct rebuild){.validation = validation, .into = into};
+    *rebuild = (struct rebuild){
+        .is_slow = deflate_is_slow(validation->codec, codec_level),
+        .validation = validation,
+        .into = into,
+        .crc_at = BATCH_ATTRIBUTES,
+    };
     if (bytes_max < BATCH_HEADER_BYTES) {
         rebuild->refusal = REFUSAL_MESSAGE_TOO_LARGE;
         return;
@@ -69,18 +77,19 @@ static size_t copy_behind(struct rebuild *rebuild, size_t budget)
     size_t count = body_left(&rebuild->body);
     count = count < rebuild->record_left ? count : rebuild->record_left;
     count = count < budget ? count : budget;
+    count = count < COPY_BYTES_MAX ? count : COPY_BYTES_MAX;
     (void)!deflate_write(&rebuild->deflate, rebuild->body.at, count);
     rebuild->body.at += count;
     rebuild->record_left -= (uint32_t)count;
     return count;
 }
 
-static enum validation_progress end(struct rebuild *rebuild)
+static void end(struct rebuild *rebuild)
 {
     const struct validation *validation = rebuild->validation;
     if (deflate_end(&rebuild->deflate) < 0) {
         rebuild->refusal = REFUSAL_MESSAGE_TOO_LARGE;
-        return VALIDATION_DONE;
+        return;
     }
     struct batch header = validation->batch;
     header.attributes = (int16_t)(validation->codec | (header.attributes & BATCH_TRANSACTIONAL) |
@@ -88,30 +97,50 @@ static enum validation_progress end(struct rebuild *rebuild)
     header.base_timestamp = rebuild->base_timestamp;
     header.max_timestamp = validation->max_timestamp;
     rebuild->batch_bytes = (uint32_t)(BATCH_HEADER_BYTES + rebuild->deflate.bytes_used);
-    batch_seal(rebuild->into, &header, rebuild->batch_bytes);
+    batch_write_header(rebuild->into, &header, rebuild->batch_bytes);
+}
+
+static enum validation_progress seal(struct rebuild *rebuild, size_t *budget)
+{
+    if (!batch_crc_advance(rebuild->into, rebuild->batch_bytes, &rebuild->crc_at, &rebuild->crc,
+                           budget)) {
+        return VALIDATION_MORE;
+    }
+    big_endian_store32(rebuild->into + BATCH_CRC, rebuild->crc);
     return VALIDATION_DONE;
+}
+
+/* What was inflated and deflated since the last call. */
+static size_t work_done(struct rebuild *rebuild)
+{
+    uint64_t work = rebuild->deflate.work - rebuild->work_told;
+    rebuild->work_told = rebuild->deflate.work;
+    return (size_t)work + body_work(&rebuild->body);
 }
 
 enum validation_progress rebuild_step(struct rebuild *rebuild, size_t *budget)
 {
     while (rebuild->refusal == REFUSAL_NONE) {
-        bool at_start = rebuild->record_left == 0;
-        if (at_start && rebuild->records_done == rebuild->validation->batch.records_count) {
-            return end(rebuild);
-        }
         if (*budget == 0) {
             return VALIDATION_MORE;
         }
-        int result = body_fill(&rebuild->body, at_start ? RECORD_START_BYTES_MAX : 1);
-        assert(result == 0 || result == -EAGAIN);
-        size_t used = RECORD_START_BYTES_MAX + body_work(&rebuild->body);
-        if (result == 0) {
-            if (at_start) {
+        if (rebuild->batch_bytes > 0) {
+            return seal(rebuild, budget);
+        }
+        size_t used = RECORD_START_BYTES_MAX;
+        bool at_start = rebuild->record_left == 0;
+        if (at_start && rebuild->records_done == rebuild->validation->batch.records_count) {
+            end(rebuild);
+        } else {
+            int result = body_fill(&rebuild->body, at_start ? RECORD_START_BYTES_MAX : 1);
+            assert(result == 0 || result == -EAGAIN);
+            if (result == 0 && at_start) {
                 write_start(rebuild);
-            } else {
+            } else if (result == 0) {
                 used += copy_behind(rebuild, *budget);
             }
         }
+        used += work_done(rebuild);
         *budget -= used < *budget ? used : *budget;
         if (rebuild->deflate.result < 0) {
             rebuild->refusal = REFUSAL_MESSAGE_TOO_LARGE;

@@ -23,6 +23,8 @@ struct rebuild {
     enum refusal refusal; /* MESSAGE_TOO_LARGE, or none */
     uint32_t batch_bytes; /* of the new batch; it needs no stamp */
 
+    bool is_slow; /* steps take longer than a reactor has: they are for a job */
+
     /* rebuild.c only */
     const struct validation *validation;
     struct body body;
@@ -31,6 +33,9 @@ struct rebuild {
     int32_t records_done;
     uint32_t record_left; /* bytes of this record to be copied as they are */
     int64_t base_timestamp;
+    uint64_t work_told; /* of deflate */
+    uint32_t crc_at;    /* of the new batch, once it is written: covered up to here */
+    uint32_t crc;
 };
 
 /* codec_level: compression.LEVEL, or DEFLATE_LEVEL_DEFAULT. Aligned to 64. */

@@ -1,11 +1,8 @@
 #include "log/validate.h"
 
-#include "core/crc32c.h"
 #include "log/record.h"
 
 #include <assert.h>
-
-enum { CRC_BYTES_PER_BUDGET = 16 }; /* a CRC is that much faster than looking at records */
 
 static enum validation_progress end(struct validation *validation, enum refusal refusal,
                                     const char *why)
@@ -216,13 +213,8 @@ static enum validation_progress end_records(struct validation *validation)
 static enum validation_progress check_crc(struct validation *validation, size_t *budget)
 {
     const struct batch *batch = &validation->batch;
-    uint32_t left = batch->batch_bytes - validation->crc_at;
-    uint32_t piece =
-        left / CRC_BYTES_PER_BUDGET < *budget ? left : (uint32_t)(*budget * CRC_BYTES_PER_BUDGET);
-    validation->crc = crc32c(validation->crc, batch->bytes + validation->crc_at, piece);
-    validation->crc_at += piece;
-    *budget -= piece / CRC_BYTES_PER_BUDGET;
-    if (piece < left) {
+    if (!batch_crc_advance(batch->bytes, batch->batch_bytes, &validation->crc_at, &validation->crc,
+                           budget)) {
         return VALIDATION_MORE;
     }
     if (validation->crc != batch->crc) {

@@ -22,6 +22,8 @@ static void produce_decoded(struct request *request);
 static void count_step(struct op *op);
 static void parts_step(struct op *op);
 static void parts_may_have_memory(struct op *op);
+static int64_t part_rebuild_job(struct job *job, struct files *files);
+static void part_rebuild_went_on(struct op *op);
 static void shares_leave(struct op *op);
 static void share_leave(struct produce *produce, struct produce_share *share);
 static void share_admitted(struct op *op); /* it had to wait for room in its line */
@@ -264,6 +266,8 @@ static bool part_begin_rebuild(struct produce *produce, struct produce_part *par
         part_refuse(part, KAFKA_REQUEST_TIMED_OUT, "no memory to recompress the batch");
         return false;
     }
+    produce->rebuilt = VALIDATION_MORE;
+    produce->rebuild_job.run = part_rebuild_job;
     rebuild_start(&produce->rebuild, validation, produce->codec_level, produce->memory,
                   produce->memory_bytes, part->rebuilt, part->rebuilt_bytes);
     return true;
@@ -313,7 +317,12 @@ static void part_rebuilt(struct produce *produce, struct produce_part *part)
     part->append.bytes = produce->rebuild.batch_bytes;
 }
 
-enum part_progress { PART_DONE, PART_MORE, PART_WAITS };
+enum part_progress {
+    PART_DONE,
+    PART_MORE,
+    PART_WAITS, /* for memory */
+    PART_AWAY,  /* to be rebuilt by a job */
+};
 
 /* Memory to inflate into: taken when the part's first step comes. */
 static enum part_progress part_take_memory(struct produce *produce, struct produce_part *part)
@@ -365,7 +374,13 @@ static enum part_progress part_step(struct produce *produce, size_t *budget)
         }
         return produce->state == PART_CHECKED ? PART_DONE : PART_MORE;
     case PART_REBUILDING:
-        if (rebuild_step(&produce->rebuild, budget) == VALIDATION_DONE) {
+        if (produce->rebuilt == VALIDATION_MORE && produce->rebuild.is_slow) {
+            return PART_AWAY;
+        }
+        if (produce->rebuilt == VALIDATION_MORE) {
+            produce->rebuilt = rebuild_step(&produce->rebuild, budget);
+        }
+        if (produce->rebuilt == VALIDATION_DONE) {
             part_rebuilt(produce, part);
         }
         return produce->state == PART_CHECKED ? PART_DONE : PART_MORE;
@@ -444,14 +459,19 @@ static void parts_step(struct op *op)
             return;
         }
         if (!produce_find_part(produce)) {
+            budget -= budget < PART_WORK ? budget : PART_WORK;
             continue;
         }
         enum part_progress progress;
         do {
             progress = part_step(produce, &budget);
         } while (progress == PART_MORE && budget > 0);
-        if (progress == PART_WAITS) {
-            timer_start(shard->reactor, &produce->wait, MEMORY_RETRY_US, parts_may_have_memory);
+        if (progress == PART_WAITS || progress == PART_AWAY) {
+            if (progress == PART_WAITS) {
+                timer_start(shard->reactor, &produce->wait, MEMORY_RETRY_US, parts_may_have_memory);
+            } else {
+                reactor_job(shard->reactor, &produce->rebuild_job, part_rebuild_went_on);
+            }
             if (was_checking) {
                 parts_next(shard);
             }
@@ -466,6 +486,22 @@ static void parts_step(struct op *op)
     if (was_checking) {
         parts_next(shard);
     }
+}
+
+/* Off the reactor. A slice, since settling waits for its turn with the same thread. */
+static int64_t part_rebuild_job(struct job *job, struct files *files)
+{
+    (void)files;
+    struct produce *produce = container_of(job, struct produce, rebuild_job);
+    size_t budget = STEP_WORK;
+    return rebuild_step(&produce->rebuild, &budget);
+}
+
+static void part_rebuild_went_on(struct op *op)
+{
+    struct produce *produce = container_of(op, struct produce, rebuild_job.op);
+    produce->rebuilt = (enum validation_progress)op->result;
+    parts_step(&produce->step);
 }
 
 static void parts_may_have_memory(struct op *op)

@@ -76,6 +76,8 @@ struct produce {
     struct validation validation;
     enum validation_progress validated;
     struct rebuild rebuild;
+    struct job rebuild_job; /* its steps, if they are slow; nothing else looks at it meanwhile */
+    enum validation_progress rebuilt;
     int32_t codec_level;
     uint32_t segment_bytes;
     void *memory; /* of validation, then of rebuild */

@@ -126,8 +126,8 @@ Test(steps, many_topics_are_created_and_deleted_in_many_turns)
 }
 
 /* A Produce of the same batch to so many partitions; the turns until it was answered. */
-static uint32_t produce_turns(struct client *client, const uint8_t *batch, size_t bytes,
-                              int32_t count)
+static uint32_t produce_turns(struct client *client, const char *name, const uint8_t *batch,
+                              size_t bytes, int32_t count)
 {
     static struct produce_request_partition partitions[MANY];
     for (int32_t i = 0; i < count; i++) {
@@ -135,7 +135,7 @@ static uint32_t produce_turns(struct client *client, const uint8_t *batch, size_
             .index = i, .records = {.data = batch, .bytes = (int32_t)bytes}};
     }
     struct produce_request_topic topic = {
-        .name = view_of_text("t"), .partition_data = partitions, .partition_data_count = count};
+        .name = view_of_text(name), .partition_data = partitions, .partition_data_count = count};
     struct produce_request request = {.transactional_id = VIEW_NULL,
                                       .acks = -1,
                                       .timeout_ms = 5000,
@@ -165,13 +165,66 @@ Test(steps, small_batches_that_inflate_far_take_many_turns)
     for (enum codec codec = CODEC_GZIP; codec < CODECS; codec++) {
         size_t bytes = pack(plain, plain_bytes, codec, packed, PLAIN_BYTES);
         cr_assert(bytes > 0 && bytes < plain_bytes / 10);
-        uint32_t turns = produce_turns(&client, packed, bytes, 1);
+        uint32_t turns = produce_turns(&client, "t", packed, bytes, 1);
         cr_assert_gt(turns, plain_bytes / TURN_BYTES, "codec %d: %u", codec, turns);
-        turns = produce_turns(&client, packed, bytes, PARTITIONS);
+        turns = produce_turns(&client, "t", packed, bytes, PARTITIONS);
         cr_assert_gt(turns, PARTITIONS * plain_bytes / TURN_BYTES, "codec %d: %u", codec, turns);
     }
     free(plain);
     free(packed);
+    client_close(&client);
+    rig_free(rig);
+}
+
+/* How many jobs a reactor was given. */
+static struct backend counting;
+static const struct backend *counted;
+static uint32_t jobs_count;
+
+static void count_job(struct reactor *reactor, struct job *job)
+{
+    jobs_count++;
+    counted->job(reactor, job);
+}
+
+Test(steps, what_is_slow_to_compress_is_compressed_by_a_job)
+{
+    enum { PLAIN_BYTES = 1 << 20 };
+    static const struct {
+        const char *codec, *key, *level;
+        bool is_slow;
+    } ways[] = {{"zstd", "compression.zstd.level", "3", false},
+                {"zstd", "compression.zstd.level", "5", true},
+                {"lz4", "compression.lz4.level", "9", false},
+                {"lz4", "compression.lz4.level", "17", true},
+                {"gzip", "compression.gzip.level", "1", true},
+                {"snappy", "compression.zstd.level", "5", false}};
+    struct rig *rig = rig_new(1, NULL);
+    struct client client;
+    client_open(&client, rig);
+    struct reactor *reactor = &rig->fixture.reactors[0];
+    counted = reactor->backend;
+    counting = *counted;
+    counting.job = count_job;
+    uint8_t *plain = malloc(PLAIN_BYTES);
+    size_t bytes = make_records(plain, PLAIN_BYTES, 240, 4096, reactor_wall_ms(reactor));
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "t%zu", i);
+        struct create_topics_request_config config[2] = {
+            {.name = view_of_text("compression.type"), .value = view_of_text(ways[i].codec)},
+            {.name = view_of_text(ways[i].key), .value = view_of_text(ways[i].level)}};
+        client_create(&client, name, 1, config, 2);
+        produce_turns(&client, name, plain, bytes, 1); /* its directory is there */
+        reactor->backend = &counting;
+        jobs_count = 0;
+        uint32_t turns = produce_turns(&client, name, plain, bytes, 1);
+        cr_expect_gt(turns, bytes / (64 << 10), "%s: %u", ways[i].codec, turns);
+        cr_expect_eq(jobs_count >= bytes / (64 << 10), ways[i].is_slow, "%s %s: %u jobs",
+                     ways[i].codec, ways[i].level, jobs_count);
+        reactor->backend = counted;
+    }
+    free(plain);
     client_close(&client);
     rig_free(rig);
 }
