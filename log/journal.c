@@ -223,21 +223,9 @@ static void journal_tell(struct op *op)
     }
 }
 
-static void journal_go_on(void *context)
+/* With fewer free files than are wanted, the oldest ones are asked for. */
+static void journal_press(struct journal *journal)
 {
-    struct journal *journal = context;
-    if (!journal->offline) {
-        journal_ring_prepare(&journal->ring, journal->head_bytes);
-        journal_tell_soon(journal);
-    }
-}
-
-/* -- gathering --------------------------------------------------------------------------------- */
-
-static void journal_roll(struct journal *journal)
-{
-    journal_ring_advance(&journal->ring);
-    journal->head_bytes = 0;
     uint32_t free = journal_ring_free(&journal->ring);
     if (free < files_wanted(journal)) {
         uint64_t missing = files_wanted(journal) - free;
@@ -249,6 +237,25 @@ static void journal_roll(struct journal *journal)
             journal_tell_soon(journal);
         }
     }
+}
+
+static void journal_go_on(void *context)
+{
+    struct journal *journal = context;
+    if (!journal->offline) {
+        journal_press(journal); /* a ring that has to stay small has fewer free files */
+        journal_ring_prepare(&journal->ring, journal->head_bytes);
+        journal_tell_soon(journal);
+    }
+}
+
+/* -- gathering --------------------------------------------------------------------------------- */
+
+static void journal_roll(struct journal *journal)
+{
+    journal_ring_advance(&journal->ring);
+    journal->head_bytes = 0;
+    journal_press(journal);
 }
 
 /* Behind the commit in flight, whose length is known by now. */

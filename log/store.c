@@ -204,6 +204,9 @@ static void state_durable(struct op *op)
         log->is_dropped_told = log->is_dropped_said;
         log->told_snapshot = log->said_snapshot;
         write_back_release(store);
+        if (ordinal <= store->wanted) { /* its file was pressed before this STATE was known in it */
+            write_back_press(store, ordinal);
+        }
         if (log->is_state_wanted) {
             log->is_state_wanted = false;
             store_want_state(store, log);

@@ -416,11 +416,7 @@ static void options_draw(struct scene *scene)
     uint32_t segment_bytes = 8192u << sim_below(dice, 8);
     uint32_t file_bytes = 65536u << sim_below(dice, 3);
     scene->options.journal_file_bytes = file_bytes;
-    scene->options.journal_bytes = (uint64_t)file_bytes * sim_between(dice, 4, 8);
-    if (scene->world.passing_trouble) {
-        /* A ring that does not grow: where a full disk lets it stay small, it is not pressed. */
-        scene->options.journal_bytes = (uint64_t)file_bytes * JOURNAL_FILES_MIN;
-    }
+    scene->options.journal_bytes = (uint64_t)file_bytes * sim_between(dice, JOURNAL_FILES_MIN, 8);
     snprintf(scene->texts[0], sizeof scene->texts[0], "%u", segment_bytes);
     snprintf(scene->texts[1], sizeof scene->texts[1], "%u", 64u << sim_below(dice, 7));
     snprintf(scene->texts[2], sizeof scene->texts[2], "%u", 65536);
