@@ -128,8 +128,7 @@ struct session *session_new(struct shard *home, bool lasting, bool by_id)
     table_init(&session->by_name, &session->arena, (uint32_t)reactor_random(home->reactor));
     table_init(&session->topics, &session->arena, (uint32_t)reactor_random(home->reactor));
     memory_init_slabs(&session->memory, slabs, term);
-    uint64_t bytes_max = slabs->budgets[term].bytes_max;
-    arena_init(&session->arena, &session->memory, lasting ? bytes_max / 4 * 3 : bytes_max / 2);
+    arena_init(&session->arena, &session->memory, slabs->budgets[term].bytes_max / 2);
     session->watches = arena_take(&session->arena, home->count * sizeof(struct watch *));
     if (!session->watches) {
         session_free(session);

@@ -13,9 +13,8 @@
  * their connection was lost (FetchSessionHandler.handleError), and use one connection at a time. So
  * nothing is won by passing on a request whose memory and reply belong to its connection's core.
  *
- * Bounds: fetch_sessions_max over all cores, and BUDGET_SESSIONS, of which one may have three
- * quarters: about what a request can name. Where that is not enough, a Fetch has a session for
- * itself alone, from BUDGET_SCRATCH.
+ * Bounds: fetch_sessions_max over all cores, and BUDGET_SESSIONS, of which one may have half.
+ * Where that is not enough, a Fetch has a session for itself alone, from BUDGET_SCRATCH.
  */
 #ifndef SHARD_SESSION_H
 #define SHARD_SESSION_H

@@ -374,6 +374,9 @@ void sender_init(struct sender *sender, struct world *world, uint32_t writer)
 void sender_start(struct sender *sender, uint32_t batches)
 {
     sender->left = batches;
+    for (uint32_t i = 0; i < sender->streams_count; i++) {
+        sender->streams[i].is_known = false; /* it may have expired since */
+    }
     client_pause(&sender->client);
 }
 

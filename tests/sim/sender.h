@@ -23,7 +23,7 @@ struct sender_stream {
     uint32_t on_way; /* of the window, from its start */
     bool halted;
     int32_t next_sequence;
-    bool is_known;     /* something of it was acknowledged */
+    bool is_known;     /* something of it was acknowledged lately */
     uint64_t again_us; /* after a refusal: not before */
 };
 

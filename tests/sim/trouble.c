@@ -11,7 +11,7 @@ enum {
 
 static const uint32_t refusals[] = {
     [TROUBLE_OFFLINE] = MAY_REFUSE_ANYTHING,
-    [TROUBLE_METADATA] = MAY_REFUSE_CHANGES,
+    [TROUBLE_METADATA] = MAY_REFUSE_ANYTHING, /* the directory goes offline, on all cores */
     [TROUBLE_FULL] = MAY_REFUSE_APPENDS | MAY_REFUSE_CHANGES,
     [TROUBLE_READS] = MAY_REFUSE_APPENDS | MAY_REFUSE_READS,
 };
@@ -38,21 +38,35 @@ static void fail_to_write(struct trouble *trouble, uint64_t after_max)
     fail(trouble, failing, after, sim_chance(dice, 50) ? 1 : UINT64_MAX);
 }
 
-static void fail_to_write_metadata(struct trouble *trouble)
+static bool is_log_file(const char *name)
 {
-    struct sim_inode *directory;
-    int error = sim_disk_find(node_of(trouble)->disk, "/data/__cluster_metadata-0", &directory);
+    size_t length = strlen(name);
+    return length > 4 && !strcmp(name + length - 4, ".log");
+}
+
+/* One of the .log files in those directories whose names begin so. False: there is none. */
+static bool single_out(struct trouble *trouble, const char *prefix)
+{
+    struct sim_inode *data;
+    uint64_t seen = 0;
+    int error = sim_disk_find(node_of(trouble)->disk, "/data", &data);
     assert(!error);
-    for (uint32_t i = 0; i < directory->names.count; i++) {
-        const struct sim_entry *entry = &directory->names.entries[i];
-        size_t length = strlen(entry->name);
-        if (length > 4 && !strcmp(entry->name + length - 4, ".log")) {
-            trouble->only = entry->inode;
+    for (uint32_t i = 0; i < data->names.count; i++) {
+        const struct sim_entry *folder = &data->names.entries[i];
+        if (!folder->inode->is_directory || strncmp(folder->name, prefix, strlen(prefix)) != 0) {
+            continue;
+        }
+        for (uint32_t j = 0; j < folder->inode->names.count; j++) {
+            const struct sim_entry *file = &folder->inode->names.entries[j];
+            if (is_log_file(file->name) && sim_below(&trouble->world->dice, ++seen) == 0) {
+                trouble->only = file->inode;
+            }
         }
     }
-    assert(trouble->only);
-    sim_inode_hold(trouble->only);
-    fail_to_write(trouble, 10);
+    if (trouble->only) {
+        sim_inode_hold(trouble->only);
+    }
+    return trouble->only != NULL;
 }
 
 static void disk_fills(struct sim *sim, struct sim_event *event)
@@ -83,7 +97,9 @@ void trouble_begin(struct trouble *trouble, struct world *world, enum trouble_ki
         fail_to_write(trouble, 100);
         return;
     case TROUBLE_METADATA:
-        fail_to_write_metadata(trouble);
+        if (single_out(trouble, "__cluster_metadata-0")) {
+            fail_to_write(trouble, 10);
+        }
         return;
     case TROUBLE_FULL:
         fills_us = sim_below(&world->dice,
@@ -93,8 +109,10 @@ void trouble_begin(struct trouble *trouble, struct world *world, enum trouble_ki
                         fills_us + sim_between(&world->dice, 1, FULL_US_MAX), disk_empties);
         return;
     case TROUBLE_READS:
-        fail(trouble, SIM_FAILING_READ, sim_between(&world->dice, 1, 30),
-             sim_between(&world->dice, 1, 3));
+        if (single_out(trouble, "topic-")) {
+            fail(trouble, SIM_FAILING_READ, sim_between(&world->dice, 1, 5),
+                 sim_between(&world->dice, 1, 3));
+        }
         return;
     }
 }

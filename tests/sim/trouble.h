@@ -2,9 +2,9 @@
  * trouble -- what befalls the disk while a broker serves, and what may be refused meanwhile.
  *
  *      TROUBLE_OFFLINE    writes or flushes fail      anything is refused until the next start
- *      TROUBLE_METADATA   ... of the metadata log     changes of topics are; records come and go
+ *      TROUBLE_METADATA   ... of the metadata log     the same: the directory is offline then
  *      TROUBLE_FULL       no room, then room again    appends and changes are, for a while
- *      TROUBLE_READS      a few reads fail            what was asked for is; at the next try it comes
+ *      TROUBLE_READS      a segment is hard to read   what was asked for is; at the next try it comes
  *
  * The last two pass: a life that has had them comes to its end like any other.
  */
