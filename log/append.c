@@ -46,7 +46,6 @@ enum admission {
     UNREAD, /* first it is to be summed: sum_on */
 };
 
-static enum admission admit(struct log *log, struct log_append *append);
 static void append_opened(struct op *op);    /* the log's segments are known */
 static void append_made(struct op *op);      /* the active segment has its file */
 static void append_extended(struct op *op);  /* ... or more room */
@@ -560,7 +559,7 @@ static enum admission read_into_tail(struct log *log, struct log_append *append)
         return corrupt(append);
     }
     append->is_in_tail = true;
-    return admit(log, append);
+    return is_over(log) ? READS : admit_portion(log, append); /* over: the next step ends it */
 }
 
 static enum admission admit(struct log *log, struct log_append *append)
