@@ -51,7 +51,10 @@ void expiry_press(struct log *log)
            "more (odradek.memory.bytes): new ones are told to try again later",
            store->options.directory, log->name, producers_count(&log->producers),
            (unsigned)PRODUCER_ACTIVE_S);
-    expiry_begin(store, true);
+    const struct budget *budget = log->producers.charged;
+    if (budget->bytes + PRODUCER_CHARGE_BYTES > budget->bytes_max) {
+        expiry_begin(store, true); /* else it is this log's own limit, and others need not go */
+    }
 }
 
 static void check_passed(struct op *op)

@@ -234,3 +234,28 @@ Test(expiry, makes_room_in_all_logs_when_memory_is_short)
     known_deinit(&modest);
     place_deinit_sim(&place);
 }
+
+Test(expiry, lets_no_other_log_pay_for_one_at_its_own_limit)
+{
+    static struct place place;
+    static struct known greedy, modest;
+    place_init_sim(&place, 1, 64 << 20);
+    place.options.producers_max = 50;
+    cr_assert_eq(place_open(&place, NULL, 0), 0);
+    known_init(&greedy, &place, "greedy", &known_settings);
+    known_init(&modest, &place, "modest", &known_settings);
+    append_of_all(&modest, 1, 0);
+    place_let_pass(&place, (uint64_t)PRODUCER_ACTIVE_S * 1000 * 1000);
+    append_of_all(&greedy, 50, 0);
+    struct batch header = by_producer(1000, 0);
+    struct known_batch *batch = known_append_as(&greedy, 10, &header);
+    known_wait(&greedy);
+    cr_assert_eq(batch->append.op.result, REFUSAL_THROTTLING_QUOTA_EXCEEDED);
+    place_let_pass(&place, 1000 * 1000);
+    cr_assert_eq(producers_count(&modest.log->producers), 1);
+    struct clean_stop_log stops[2];
+    cr_assert_eq(place_close(&place, stops), 2);
+    known_deinit(&greedy);
+    known_deinit(&modest);
+    place_deinit_sim(&place);
+}
