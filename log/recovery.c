@@ -535,9 +535,22 @@ static int sort_states(struct recovering *at)
     return 0;
 }
 
+/* After a kill the last commit may be there to be read, and not be durable yet: a directory that
+ * went for its sake, while it did not last, would be missed by the next recovery. */
+static int flush_drops(struct recovering *at)
+{
+    for (size_t i = at->recovery->logs_count; i < at->states_count; i++) {
+        if (has_directory(at, at->states[i].name)) {
+            return files_flush_all(at->files, at->recovery->lock_fd);
+        }
+    }
+    return 0;
+}
+
 static int settle_directories(struct recovering *at)
 {
     int error = sort_states(at);
+    error = error ? error : flush_drops(at);
     for (size_t i = at->recovery->logs_count; i < at->states_count && !error; i++) {
         error = finish_drop(at, &at->states[i]);
     }
