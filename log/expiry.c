@@ -71,8 +71,8 @@ static bool expire_some(struct store *store, struct log *log, uint32_t *producer
     }
     uint32_t before = producers_count(producers);
     bool is_done = true;
+    producers->now_s = (uint32_t)(reactor_now_us(store->reactor) / 1000000);
     if (store->is_expiry_pressed) {
-        producers->now_s = (uint32_t)(reactor_now_us(store->reactor) / 1000000);
         is_done = producers_forget_idle(producers, *producers_left);
     } else if (store->options.producers_expire_ms > 0) {
         is_done = producers_expire(producers, reactor_wall_ms(store->reactor),

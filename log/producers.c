@@ -11,6 +11,7 @@
 enum {
     NO_COORDINATOR_EPOCH = -1,
     NO_TXN = -1,
+    LOADED_GRACE_MS = 3600 * 1000,
     OLDEST_MAX = 16, /* looked at for one that may go: those before it have transactions open */
 };
 
@@ -252,6 +253,22 @@ int64_t producers_first_open_offset(const struct producers *producers)
     return first;
 }
 
+/* By our clock since its last write. Of one that has not written since we started only the time is
+ * known that it gave its last batch itself. Kafka goes by that alone; but it may be any, as of old
+ * lines that are sent late, and who forgets a producer takes its next batch though one before it was
+ * refused. So such a one first gets the time to write again. */
+static bool is_expired(const struct producers *producers, const struct producer *producer,
+                       int64_t now_ms, int64_t expiration_ms)
+{
+    uint32_t since_s = producer->touched_s ? producer->touched_s : producers->loaded_s;
+    int64_t silent_ms = (int64_t)(producers->now_s - since_s) * 1000;
+    if (silent_ms >= expiration_ms) {
+        return true;
+    }
+    int64_t told_ms = (int64_t)((uint64_t)now_ms - (uint64_t)producer->last_timestamp);
+    return !producer->touched_s && told_ms >= expiration_ms && silent_ms >= LOADED_GRACE_MS;
+}
+
 bool producers_expire(struct producers *producers, int64_t now_ms, int64_t expiration_ms,
                       uint32_t count_max)
 {
@@ -262,8 +279,8 @@ bool producers_expire(struct producers *producers, int64_t now_ms, int64_t expir
             return true;
         }
         const struct producer *producer = producer_at(table, producers->expire_at);
-        int64_t silent_ms = (int64_t)((uint64_t)now_ms - (uint64_t)producer->last_timestamp);
-        if (producer->txn_first_offset == NO_TXN && silent_ms >= expiration_ms) {
+        if (producer->txn_first_offset == NO_TXN &&
+            is_expired(producers, producer, now_ms, expiration_ms)) {
             forget(producers, producers->expire_at); /* the last one moves here: look again */
         } else {
             producers->expire_at++;

@@ -95,9 +95,10 @@ const struct producer *producers_find(const struct producers *producers, int64_t
 /* The smallest first offset of an open transaction, or -1. */
 int64_t producers_first_open_offset(const struct producers *producers);
 
-/* Forget who has been silent for expiration_ms (producer.id.expiration.ms) and has no open
- * transaction. Looks at no more than count_max producers; false: it goes on there the next time,
- * true: it has been once around. */
+/* Forget who has been silent for expiration_ms (producer.id.expiration.ms) by our clock, now_s, and
+ * has no open transaction; who has not written since the start, by its records' time too. Looks at
+ * no more than count_max producers; false: it goes on there the next time, true: it has been once
+ * around. */
 bool producers_expire(struct producers *producers, int64_t now_ms, int64_t expiration_ms,
                       uint32_t count_max);
 

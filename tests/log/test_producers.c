@@ -172,12 +172,14 @@ Test(producers, expire_after_silence)
     producers_init(&producers, 1000);
     for (int64_t id = 0; id < 100; id++) {
         struct batch batch = batch_of(id, 0, 0, 1);
-        batch.max_timestamp = id;
+        batch.max_timestamp = 99 - id; /* a client may say what it likes */
         batch.attributes = id == 5 ? BATCH_TRANSACTIONAL : 0;
+        producers.now_s = (uint32_t)id + 1;
         append(&producers, batch, id);
     }
+    producers.now_s = 150;
     int slices = 1;
-    while (!producers_expire(&producers, 149, 100, 10)) {
+    while (!producers_expire(&producers, INT64_MAX, 100000, 10)) {
         slices++;
     }
     cr_expect_eq(slices, 11);
@@ -188,6 +190,26 @@ Test(producers, expire_after_silence)
     producers_deinit(&producers);
 }
 
+/* When it wrote is not known; what its records say may be any time. */
+Test(producers, known_from_before_the_start_have_an_hour_to_write_again)
+{
+    enum { DAY_MS = 24 * 3600 * 1000, LOADED_S = 100 };
+    struct producers producers;
+    producers_init(&producers, 1000);
+    append(&producers, batch_of(1, 0, 0, 1), 0); /* loaded: by no clock of ours */
+    append(&producers, batch_of(2, 0, 0, 1), 1);
+    producers.loaded_s = LOADED_S;
+    producers.now_s = LOADED_S + 3599;
+    cr_expect(producers_expire(&producers, 10LL * DAY_MS, DAY_MS, 10));
+    cr_expect_eq(producers.table.count, 2);
+    append(&producers, batch_of(2, 0, 1, 1), 2);
+    producers.now_s++;
+    cr_expect(producers_expire(&producers, 10LL * DAY_MS, DAY_MS, 10));
+    cr_expect(!producers_find(&producers, 1));
+    cr_expect(producers_find(&producers, 2));
+    producers_deinit(&producers);
+}
+
 /* A table that forgets at random against an array that does the same. */
 Test(producers, find_who_is_there_and_nobody_else)
 {
@@ -195,15 +217,17 @@ Test(producers, find_who_is_there_and_nobody_else)
     struct producers producers;
     int32_t next[IDS] = {0}; /* 0: not there */
     producers_init(&producers, 10000);
+    producers.now_s = 2000;
     srandom(1);
     for (int step = 0; step < 50000; step++) {
         int id = (int)(random() % IDS);
         if (random() % 3 == 0) { /* only this one is old enough to go */
             struct batch batch = batch_of(id, 0, next[id], 1);
-            batch.max_timestamp = 0;
+            producers.now_s = 1;
             cr_assert_eq(producers_apply(&producers, &batch), 0);
+            producers.now_s = 2000;
             uint32_t before = producers.table.count;
-            (void)!producers_expire(&producers, 1000, 1000, UINT32_MAX);
+            (void)!producers_expire(&producers, 0, 1000 * 1000, UINT32_MAX);
             cr_assert_eq(producers.table.count, before - 1);
             next[id] = 0;
         } else {
