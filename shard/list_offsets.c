@@ -151,6 +151,9 @@ static bool part_note(struct offsets *offsets, struct offsets_part *part)
 {
     struct table *table = &offsets->by_name;
     struct view name = part->topic->name;
+    if (name.bytes > TOPIC_NAME_BYTES_MAX) {
+        return true; /* no topic's: refused anyway, and hashing it for each partition takes long */
+    }
     uint32_t hash =
         table_hash(table, name.data, (size_t)name.bytes, (uint32_t)part->asked->partition_index);
     for (struct table_link *link = table_first(table, hash); link; link = table_next(link)) {

@@ -21,7 +21,8 @@ const char *topic_name_check(struct view name, char *why, size_t why_bytes)
                  (const char *)name.data);
         return why;
     }
-    for (int32_t i = 0; i < name.bytes; i++) {
+    /* a name is too long past so many bytes, whatever letters they are */
+    for (int32_t i = 0; i < name.bytes && i < 3 * TOPIC_NAME_BYTES_MAX; i++) {
         if (!is_legal(name.data[i])) { /* not repeated in the message: it may hold anything */
             snprintf(why, why_bytes,
                      "Topic name is invalid: it contains one or more characters other than ASCII "

@@ -7,12 +7,13 @@ static void produce(struct client *client, int32_t index, uint32_t count, int64_
     client_append(client, "t", index, count, 10, timestamp);
 }
 
-static struct list_offsets_response list(struct client *client, int16_t version,
-                                         struct list_offsets_request_partition *partitions,
-                                         int32_t count)
+static struct list_offsets_response list_of(struct client *client, struct view name,
+                                            int16_t version,
+                                            struct list_offsets_request_partition *partitions,
+                                            int32_t count)
 {
     struct list_offsets_request_topic topic = {
-        .name = view_of_text("t"), .partitions = partitions, .partitions_count = count};
+        .name = name, .partitions = partitions, .partitions_count = count};
     struct list_offsets_request request = {.replica_id = -1, .topics = &topic, .topics_count = 1};
     list_offsets_request_encode(&request, client_begin(client, API_LIST_OFFSETS, version), version);
     struct cursor body = client_call(client);
@@ -20,6 +21,13 @@ static struct list_offsets_response list(struct client *client, int16_t version,
     cr_assert(list_offsets_response_decode(&response, &body, version, &client->arena));
     cr_assert_eq(response.topics[0].partitions_count, count);
     return response;
+}
+
+static struct list_offsets_response list(struct client *client, int16_t version,
+                                         struct list_offsets_request_partition *partitions,
+                                         int32_t count)
+{
+    return list_of(client, view_of_text("t"), version, partitions, count);
 }
 
 static struct list_offsets_response_partition look_up(struct client *client, int16_t version,
@@ -147,5 +155,20 @@ Test(list_offsets, refuses_doubles_and_what_is_not_there)
     partitions[1].current_leader_epoch = 5;
     response = list(&client, 7, partitions + 1, 1);
     cr_assert_eq(response.topics[0].partitions[0].error_code, KAFKA_UNKNOWN_LEADER_EPOCH);
+    part(&client);
+}
+
+/* What cannot be a topic's name is not looked for among the others. */
+Test(list_offsets, does_not_look_for_doubles_of_names_that_are_too_long)
+{
+    struct client client;
+    meet(&client, 1, 1);
+    static uint8_t name[INT16_MAX];
+    struct list_offsets_request_partition partitions[2] = {{.timestamp = -1}, {.timestamp = -1}};
+    struct list_offsets_response response =
+        list_of(&client, view_of(name, sizeof name), 7, partitions, 2);
+    for (uint32_t i = 0; i < 2; i++) {
+        cr_assert_eq(response.topics[0].partitions[i].error_code, KAFKA_UNKNOWN_TOPIC_OR_PARTITION);
+    }
     part(&client);
 }

@@ -218,3 +218,26 @@ Test(metadata, makes_long_answers_one_after_the_other)
     client_close(&small);
     scene_close(&scene);
 }
+
+/* A request of some bytes may be answered by more rows than a request of its size could have. */
+Test(metadata, tells_of_all_partitions_there_are)
+{
+    enum { LARGE_TOPICS = 9, LARGE_PARTITIONS = 8000 };
+    struct rig *rig = rig_new(1, NULL);
+    struct client client;
+    client_open(&client, rig);
+    for (uint32_t i = 0; i < LARGE_TOPICS; i++) {
+        char name[8];
+        snprintf(name, sizeof name, "large%u", i);
+        client_create(&client, name, LARGE_PARTITIONS, NULL, 0);
+    }
+    begin_all(&client);
+    client_send(&client);
+    struct metadata_response response = receive(&client);
+    cr_assert_eq(response.topics_count, LARGE_TOPICS);
+    for (uint32_t i = 0; i < LARGE_TOPICS; i++) {
+        check_row(&response.topics[i], LARGE_PARTITIONS);
+    }
+    client_close(&client);
+    rig_free(rig);
+}
