@@ -320,7 +320,9 @@ static size_t repeated(uint8_t *into, const void *head, size_t head_bytes, const
                        size_t bytes)
 {
     size_t at = head_bytes;
-    memcpy(into, head, head_bytes);
+    if (head) {
+        memcpy(into, head, head_bytes);
+    }
     for (; at + bytes <= NOTHING_BYTES; at += bytes) {
         memcpy(into + at, piece, bytes);
     }
