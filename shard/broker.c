@@ -14,7 +14,8 @@ enum {
     JOURNAL_FILES_PER_CORE = 8,
     JOURNAL_FILE_BYTES_MAX = 128 << 20,
     JOURNAL_FILE_BYTES_MIN = 4 << 20,
-    READ_PIECE_BYTES = 256 << 10,
+    READ_PIECE_BYTES_MAX = 256 << 10,
+    READ_PIECE_BYTES_MIN = 16 << 10,
     /* A frame that has begun must be whole within this, or its slab serves someone else. */
     FRAME_PROGRESS_US = 60 * 1000 * 1000,
     /* A client may look away for so long, though others wait for the memory of its replies. */
@@ -317,6 +318,16 @@ static void start_controlled(struct op *op)
     }
 }
 
+/* Several reads from disk at a time, each a power of two as its slab. */
+static uint32_t read_piece_bytes(const struct slabs *slabs)
+{
+    uint32_t bytes = READ_PIECE_BYTES_MIN;
+    while (bytes < READ_PIECE_BYTES_MAX && 4 * bytes <= slabs->budgets[BUDGET_READS].bytes_max) {
+        bytes *= 2;
+    }
+    return bytes;
+}
+
 static struct store_options store_options_of(struct broker *broker, uint32_t core)
 {
     uint64_t journal_bytes = broker->options.journal_bytes / broker->count;
@@ -332,19 +343,19 @@ static struct store_options store_options_of(struct broker *broker, uint32_t cor
     if (broker->options.journal_file_bytes) {
         file_bytes = broker->options.journal_file_bytes;
     }
-    return (struct store_options){.directory = broker->options.directory,
-                                  .start = broker->recovery.start,
-                                  .core = core,
-                                  .salt = broker->recovery.salt,
-                                  .journal_bytes = journal_bytes,
-                                  .journal_file_bytes = (uint32_t)file_bytes,
-                                  .fetch_read_bytes = READ_PIECE_BYTES,
-                                  .fds_max = broker->options.segment_files_max,
-                                  .was_clean = broker->recovery.was_clean,
-                                  .producers_expire_ms =
-                                      broker->options.settings.producer_id_expiration_ms,
-                                  .failed = core_failed,
-                                  .context = &broker->cores[core]};
+    return (struct store_options){
+        .directory = broker->options.directory,
+        .start = broker->recovery.start,
+        .core = core,
+        .salt = broker->recovery.salt,
+        .journal_bytes = journal_bytes,
+        .journal_file_bytes = (uint32_t)file_bytes,
+        .fetch_read_bytes = read_piece_bytes(&broker->shards[core].reactor->slabs),
+        .fds_max = broker->options.segment_files_max,
+        .was_clean = broker->recovery.was_clean,
+        .producers_expire_ms = broker->options.settings.producer_id_expiration_ms,
+        .failed = core_failed,
+        .context = &broker->cores[core]};
 }
 
 static void core_open(struct op *op)
