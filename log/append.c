@@ -911,6 +911,7 @@ static void append_committed(struct op *op)
     if (result == 0 && !log->dropped) {
         write_back_committed(segment);
     }
+    log_commit_ended(log);
     append_pump(log);
     log_came_home(log);
 }

@@ -447,6 +447,21 @@ static void news_told(struct op *op)
     news_soon(store);
 }
 
+void log_await_commit(struct log *log, struct op *op, op_fn *then)
+{
+    op->then = then;
+    op->waits_for = "a commit";
+    op->result = 0;
+    op_queue_push(&log->commit_waits, op);
+}
+
+void log_commit_ended(struct log *log)
+{
+    for (struct op *op; (op = op_queue_pop(&log->commit_waits));) {
+        reactor_ready(log->store->reactor, op, op->then);
+    }
+}
+
 void log_assign_epoch(struct log *log, int32_t leader_epoch)
 {
     if (leader_epoch <= epochs_latest(&log->epochs)) {
@@ -471,6 +486,7 @@ void log_drop(struct log *log, struct op *op, op_fn *then)
     log->drop_op = op;
     log->dropped = true;
     append_pump(log); /* what is queued ends */
+    log_commit_ended(log);
     write_back_stop(log);
     log->busy++; /* until drop_begun */
     reactor_ready(log->store->reactor, &log->drop_step, drop_begun);

@@ -219,7 +219,8 @@ struct log {
     struct link news_link;         /* store->news */
     struct op *drop_op;
     struct op drop_step;
-    struct op_queue open_waits; /* for is_listed */
+    struct op_queue open_waits;   /* for is_listed */
+    struct op_queue commit_waits; /* look-ups, for the latest record */
 };
 
 void log_append(struct log *log, struct log_append *append, op_fn *then);
@@ -276,6 +277,10 @@ struct segment *log_segment_after(const struct log *log, const struct segment *s
 struct segment *log_find_segment(const struct log *log, int64_t base_offset);
 /* log_end has moved: watches are fired on a turn soon, once. */
 void log_has_news(struct log *log);
+/* `then` runs when an append of this log has ended, or none will any more: dropped, or offline. There
+ * must be one in flight. */
+void log_await_commit(struct log *log, struct op *op, op_fn *then);
+void log_commit_ended(struct log *log);
 /* Something that kept the log has come home. */
 void log_came_home(struct log *log);
 

@@ -142,7 +142,7 @@ static void look_up_choose(struct op *op)
     if (lookup->target_ms == LOG_TIME_MAX && !log->store->offline &&
         lookup->chosen->time_index.max_offset >= log->log_end) {
         lookup->segment = lookup->chosen = NULL; /* the latest record is about to be durable */
-        reactor_background(log->store->reactor, op, look_up_choose);
+        log_await_commit(log, op, look_up_choose);
         return;
     }
     look_up_begin_walk(lookup);

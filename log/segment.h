@@ -70,7 +70,6 @@ struct segment {
     struct link write_link;  /* store->writes.queue */
     struct link settle_link; /* store->settle.pending: written, not settled */
     uint32_t write_to;       /* write back up to here now */
-    uint32_t settle_to;      /* what the settling that is out covers */
     bool is_pressed;         /* settling waits for write_to */
     bool is_writing;
 };

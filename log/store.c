@@ -292,6 +292,7 @@ static void fail_go_on(struct op *op)
         store->failing = log->next;
         log->busy++;
         append_pump(log);
+        log_commit_ended(log);
         log_came_home(log); /* a drop that waited for a STATE ends now */
     }
     store->is_fail_due = store->failing != NULL;

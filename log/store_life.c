@@ -11,6 +11,7 @@
  *
  * The files of a log that nobody used since a clean stop are still as that stop left them.
  */
+#include "log/checkpoint.h"
 #include "log/clean_stop.h"
 #include "log/expiry.h"
 #include "log/log_files.h"
@@ -311,7 +312,7 @@ static void finish_begin(struct log *log)
     log->written = (struct producers_basis){0};
     job->snapshot = snapshot_task_at(log, log->log_end);
     job->told_snapshot = log->told_snapshot;
-    size_t room = 32 + (size_t)log->epochs.count * 34; /* two numbers a line */
+    size_t room = (size_t)(log->epochs.count + 2) * CHECKPOINT_LINE_BYTES_MAX;
     job->epochs = malloc(room);
     segment_seal(active);
     uint32_t entries = UINT32_MAX; /* few: all was settled before */
@@ -322,13 +323,7 @@ static void finish_begin(struct log *log)
         store_fail(store, -ENOMEM);
         return;
     }
-    int bytes = snprintf(job->epochs, room, "0\n%u\n", log->epochs.count);
-    for (uint32_t i = 0; i < log->epochs.count; i++) {
-        bytes += snprintf(job->epochs + bytes, room - (size_t)bytes, "%d %lld\n",
-                          (int)log->epochs.starts[i].epoch,
-                          (long long)log->epochs.starts[i].start_offset);
-    }
-    job->epochs_bytes = (size_t)bytes;
+    job->epochs_bytes = checkpoint_print_epochs(job->epochs, &log->epochs);
     log->busy++;
     store->finishes_out++;
     reactor_job(store->reactor, &job->job, log_finished);

@@ -10,10 +10,6 @@
 
 #include <stdlib.h>
 
-struct refill {
-    struct control_producer_ids ids;
-};
-
 static void reply(struct request *request, enum kafka_error error, int64_t producer_id,
                   int16_t producer_epoch)
 {
@@ -33,12 +29,12 @@ static void refuse(struct request *request, enum kafka_error error)
 
 static void refilled(struct op *op)
 {
-    struct refill *refill = container_of(op, struct refill, ids.change.op);
-    struct shard *shard = refill->ids.change.home;
+    struct control_producer_ids *block = container_of(op, struct control_producer_ids, change.op);
+    struct shard *shard = block->change.home;
     struct producer_ids *ids = &shard->producer_ids;
-    ids->next = refill->ids.first;
-    ids->end = refill->ids.first + refill->ids.count;
-    free(refill);
+    ids->next = block->first;
+    ids->end = block->first + block->count;
+    free(block);
     struct op_queue waiting = ids->waiting;
     ids->waiting = (struct op_queue){0};
     for (struct op *next; (next = op_queue_pop(&waiting));) {
@@ -59,15 +55,15 @@ static void take(struct request *request)
         return;
     }
     bool first = op_queue_is_empty(&ids->waiting);
-    struct refill *refill = first ? malloc(sizeof *refill) : NULL;
-    if (first && !refill) {
+    struct control_producer_ids *block = first ? malloc(sizeof *block) : NULL;
+    if (first && !block) {
         refuse(request, KAFKA_COORDINATOR_NOT_AVAILABLE);
         return;
     }
     request->op.waits_for = "producer ids";
     op_queue_push(&ids->waiting, &request->op);
-    if (refill) {
-        control_producer_ids(request->shard, &refill->ids, refilled);
+    if (block) {
+        control_producer_ids(request->shard, block, refilled);
     }
 }
 

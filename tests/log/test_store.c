@@ -473,6 +473,39 @@ Test(store, looks_at_so_many_headers_a_turn)
     place_deinit(&place);
 }
 
+/* Rule: with nothing to do, a reactor sleeps; also while the latest record is on its way to disk. */
+Test(store, sleeps_while_the_latest_record_is_not_durable)
+{
+    static struct place place;
+    static struct known known;
+    place_init_sim(&place, 1, 64 << 20);
+    place_start(&place);
+    known_init(&known, &place, "topic", &known_settings);
+    known_append(&known, 10);
+    known_wait(&known);
+    struct known_batch *latest = known_append(&known, 10);
+    while (known.log->next_offset < 2) {
+        place_wake(&place);
+        place_turn(&place);
+    }
+    cr_assert_not(latest->ended);
+    struct known_look_up look_up = {.lookup = {.target_ms = LOG_TIME_MAX}};
+    log_look_up(known.log, &look_up.lookup, known_looked_up);
+    bool has_slept = false;
+    place_wake(&place);
+    while (!latest->ended) {
+        has_slept |= reactor_sleep_us(place.reactor) > 0;
+        place_turn(&place);
+    }
+    cr_assert(has_slept);
+    place_until(&place, &look_up.done);
+    cr_assert_eq(look_up.lookup.op.result, 0);
+    cr_assert_eq(look_up.lookup.offset, 1);
+    known_deinit(&known);
+    place_kill(&place);
+    place_deinit_sim(&place);
+}
+
 /* What a file in its way keeps from being removed; the number of directories it left. */
 static int retired_count(const struct place *place, const char *topic)
 {
