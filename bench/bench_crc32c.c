@@ -128,13 +128,13 @@ static void measure_batches(const struct areas *areas, size_t bytes)
     size_t step = (bytes + 4095) & ~(size_t)4095;
     double best[TAKES] = {1e9, 1e9, 1e9};
     for (int round = 0; round < TAKE_ROUNDS * TAKES; round++) {
-        uint32_t crc = 0;
+        uint32_t crc = 0, count = 0;
         double start = now();
-        for (size_t at = 0; at + bytes <= AREA_BYTES; at += step) {
+        for (size_t at = 0; at + bytes <= AREA_BYTES; at += step, count++) {
             crc ^= takes[round % TAKES].take(areas, at, bytes);
         }
         __asm__ volatile("" : "+r"(crc)::"memory");
-        double each = (now() - start) / (double)(AREA_BYTES / step);
+        double each = (now() - start) / count;
         best[round % TAKES] = each < best[round % TAKES] ? each : best[round % TAKES];
     }
     printf("batch of %7zu:", bytes);

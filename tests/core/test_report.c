@@ -97,15 +97,18 @@ static bool is_json_text(const char *at)
 Test(report, is_cut_between_characters)
 {
     static const char *const odd[] = {"\x01", "\"", "\xc3\xa4", "\xc3", "\xff"};
+    static char causes[40][3]; /* outlive the reports; none is held back */
     struct reports *reports = reports_new(ends[1], REPORT_ERROR, true);
     for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++) {
         for (int ahead = 0; ahead < 8; ahead++) {
-            char text[1100] = "aaaaaaaa", cause[] = {'a' + (char)i, 'a' + (char)ahead, '\0'};
+            char text[1100] = "aaaaaaaa", *cause = causes[i * 8 + (size_t)ahead];
+            cause[0] = (char)('a' + i);
+            cause[1] = (char)('a' + ahead);
             text[ahead] = '\0';
             while (strlen(text) < sizeof(text) - 4) {
                 strcat(text, odd[i]);
             }
-            report(reports, REPORT_ERROR, NOON_MS, strdup(cause), "%s", text);
+            report(reports, REPORT_ERROR, NOON_MS, cause, "%s", text);
             const char *message = strstr(read_said(), "\"message\":\"");
             cr_assert_not_null(message);
             cr_assert(is_json_text(message + strlen("\"message\":\"")), "%zu, %d: ...%s", i, ahead,
