@@ -491,7 +491,7 @@ static enum admission admit_portion(struct log *log, struct log_append *append)
     if (rest > 0 && !chunks_find(&active->chunks, active->appended - 1)) {
         return restore_rest(log);
     }
-    if (!journal_has_room(&store->journal, ENTRY_DATA,
+    if (!journal_has_room(&store->journal, CLAIM_DATA,
                           (uint64_t)rest_of(active) + slices_bytes(log, bytes) -
                               ENTRY_HEADER_BYTES)) {
         return wait_for_store(log);

@@ -174,28 +174,45 @@ uint64_t journal_entry_bytes_max(const struct journal *journal)
     return journal->options.commit_bytes_max - COMMIT_HEADER_BYTES - ENTRY_HEADER_BYTES;
 }
 
-bool journal_has_room(struct journal *journal, enum entry_type type, uint64_t bytes)
+/* Free files that an entry has to leave. */
+static uint32_t files_left(const struct journal *journal, enum journal_claim claim)
 {
-    assert(bytes <= journal_entry_bytes_max(journal));
+    switch (claim) {
+    case CLAIM_DATA:
+        return files_reserved(journal);
+    case CLAIM_STATE:
+        return 1;
+    case CLAIM_RELEASE:
+        break;
+    }
+    return 0;
+}
+
+static bool has_room(const struct journal *journal, enum journal_claim claim, uint64_t bytes)
+{
     const struct journal_commit *commit = journal->gathering;
     uint64_t needed = ENTRY_HEADER_BYTES + bytes;
+    uint32_t free = journal_ring_free(&journal->ring);
+    uint32_t left = files_left(journal, claim);
+    if (free < left) {
+        return false; /* the head is one of them */
+    }
+    if (commit->bytes > 0) {
+        return commit->bytes + journal->promised_bytes + needed <= commit->bytes_max;
+    }
+    return COMMIT_HEADER_BYTES + needed <= head_room(journal) ||
+           (journal_ring_has_next(&journal->ring) && free > left);
+}
+
+bool journal_has_room(struct journal *journal, enum journal_claim claim, uint64_t bytes)
+{
+    assert(bytes <= journal_entry_bytes_max(journal));
     if (journal->offline) {
         return true; /* to be told so by the append */
     }
-    if (commit->bytes > 0 &&
-        commit->bytes + journal->promised_bytes + needed <= commit->bytes_max) {
-        return true;
-    }
-    if (commit->bytes == 0) {
-        uint32_t reserved = type == ENTRY_STATE ? 0 : files_reserved(journal);
-        if (COMMIT_HEADER_BYTES + needed <= head_room(journal) ||
-            (journal_ring_has_next(&journal->ring) &&
-             journal_ring_free(&journal->ring) > reserved)) {
-            return true;
-        }
-    }
-    journal->room_wanted = true;
-    return false;
+    bool has = has_room(journal, claim, bytes);
+    journal->room_wanted |= !has;
+    return has;
 }
 
 /* The store's functions run on a turn of their own: what they do may come back here. */

@@ -14,8 +14,9 @@
  * The store asks for room first, and appends only then: so an append is copied into a commit, and
  * that commit has its place in a file, before journal_append returns. It waits for the disk, never
  * for a release. (If it could, a log could not settle the block that its waiting append belongs to,
- * and the file that the append waits for would never be released.) DATA leaves the last free file
- * to STATE: what releases a file can always be written.
+ * and the file that the append waits for would never be released.) DATA leaves the last free files
+ * to STATEs, and these the very last to those that release the oldest: what releases a file can
+ * always be written, for it lay in one file before.
  *
  * A large entry is copied in slices, a turn each, as several entries: the first promises the others,
  * which have their room in the same commit, and the commit waits for them and not they for another.
@@ -103,9 +104,16 @@ struct journal {
 void journal_open(struct journal *journal, struct reactor *reactor,
                   const struct journal_options *options, struct op *op, op_fn *then);
 
+enum journal_claim { /* on the last free files; the oldest ones are wanted back long before */
+                     CLAIM_DATA,  /* leaves an eighth to STATEs, at least one file */
+                     CLAIM_STATE, /* leaves the last file, also when it is the head */
+                     CLAIM_RELEASE, /* a STATE without which the oldest file cannot be released: all there is */
+};
+
 /* Would an entry of so many bytes be gathered now? False: options.room will be called. For one in
  * slices: all their bytes, and the headers of those behind the first. */
-[[nodiscard]] bool journal_has_room(struct journal *journal, enum entry_type type, uint64_t bytes);
+[[nodiscard]] bool journal_has_room(struct journal *journal, enum journal_claim claim,
+                                    uint64_t bytes);
 uint64_t journal_entry_bytes_max(const struct journal *journal); /* what one commit can hold */
 
 /* Only with journal_has_room. Appends end in the order they began. */

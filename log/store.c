@@ -133,12 +133,12 @@ void store_want_state(struct store *store, struct log *log)
 }
 
 /* 0: not now. Otherwise its bytes. */
-static uint32_t state_write(struct store *store, struct log *log)
+static uint32_t state_write(struct store *store, struct log *log, enum journal_claim claim)
 {
     struct log_state state;
     state_of(log, &state);
     uint32_t bytes = state_bytes(&state);
-    if (!journal_has_room(&store->journal, ENTRY_STATE, bytes)) {
+    if (!journal_has_room(&store->journal, claim, bytes)) {
         return 0;
     }
     void *buffer = malloc(bytes);
@@ -165,6 +165,61 @@ static uint32_t state_write(struct store *store, struct log *log)
     return bytes;
 }
 
+static bool is_queued(const struct log *log)
+{
+    return link_is_listed(&log->state_queue_link);
+}
+
+static struct log *queued_of_states(const struct list *states)
+{
+    for (struct link *link = list_first(states); link; link = list_next(states, link)) {
+        struct log *log = container_of(link, struct log, state_link);
+        if (is_queued(log)) {
+            return log;
+        }
+    }
+    return NULL;
+}
+
+static struct log *queued_of_marks(const struct list *marks)
+{
+    for (struct link *link = list_first(marks); link; link = list_next(marks, link)) {
+        struct log *log = container_of(link, struct mark, holder_link)->log;
+        if (log->dropped && is_queued(log)) { /* it is written out no more */
+            return log;
+        }
+    }
+    return NULL;
+}
+
+/* One that wants a STATE, without which the oldest journal file cannot be released; or NULL. What
+ * stands before it in a list has its STATE on the way: no more of those than a commit holds. */
+static struct log *queued_of_oldest(struct store *store)
+{
+    const struct holders *oldest = store_holders(store, store->journal.oldest_ordinal);
+    struct log *log = queued_of_states(&oldest->states_pressed);
+    log = log ? log : queued_of_states(&oldest->states);
+    log = log ? log : queued_of_marks(&oldest->marks_pressed);
+    return log ? log : queued_of_marks(&oldest->marks);
+}
+
+/* In turn; when the last file must be kept for those that release the oldest, only these. When the
+ * store opens no file is released yet. */
+static uint32_t state_write_next(struct store *store)
+{
+    struct log *log = container_of(list_first(&store->state_queue), struct log, state_queue_link);
+    enum journal_claim claim = store->step == STORE_OPENING ? CLAIM_RELEASE : CLAIM_STATE;
+    uint32_t bytes = state_write(store, log, claim);
+    if (bytes == 0) {
+        log = queued_of_oldest(store);
+        bytes = log ? state_write(store, log, CLAIM_RELEASE) : 0;
+    }
+    if (bytes > 0) {
+        link_remove(&log->state_queue_link);
+    }
+    return bytes;
+}
+
 static void states_go_on(struct op *op)
 {
     struct store *store = container_of(op, struct store, state_op);
@@ -172,16 +227,14 @@ static void states_go_on(struct op *op)
     uint32_t spent_bytes = 0;
     for (uint32_t i = 0; i < store->options.step_items && spent_bytes < store->options.step_bytes;
          i++) {
-        struct link *link = list_first(&store->state_queue);
-        if (!link || store->offline || store->journal.offline) {
+        if (list_is_empty(&store->state_queue) || store->offline || store->journal.offline) {
             return;
         }
-        uint32_t bytes = state_write(store, container_of(link, struct log, state_queue_link));
+        uint32_t bytes = state_write_next(store);
         if (bytes == 0) {
             return; /* store_resume comes back to it */
         }
         spent_bytes += bytes;
-        link_remove(link);
     }
     states_soon(store);
 }

@@ -158,7 +158,9 @@ static inline void keeper_append(struct keeper *keeper, struct journal_append ap
     struct keeper_append out = {.append = append};
     out.append.log_id = keeper->state.log_id;
     out.append.log_sequence = ++keeper->state.log_sequence;
-    cr_assert(journal_has_room(&keeper->journal, append.type, append.bytes[0].iov_len));
+    cr_assert(journal_has_room(&keeper->journal,
+                               append.type == ENTRY_DATA ? CLAIM_DATA : CLAIM_RELEASE,
+                               append.bytes[0].iov_len));
     journal_append(&keeper->journal, &out.append, keeper_appended);
     world_nudge(&keeper->world);
     world_wait(&keeper->world, &out.ended);

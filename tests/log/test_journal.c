@@ -109,7 +109,8 @@ static void bench_rest(struct bench *bench)
 static bool bench_append(struct bench *bench, enum entry_type type, uint32_t bytes)
 {
     static uint8_t zeros[8 << 20];
-    if (!journal_has_room(&bench->journal, type, bytes)) {
+    if (!journal_has_room(&bench->journal, type == ENTRY_DATA ? CLAIM_DATA : CLAIM_RELEASE,
+                          bytes)) {
         return false;
     }
     struct journal_append *append = &bench->appends[bench->begun++];
@@ -136,7 +137,7 @@ static void fill_with_data(struct bench *bench)
         if (bench->begun == bench->ended) {
             uint64_t made = bench->rooms;
             bench_rest(bench); /* a file may still be made */
-            if (bench->rooms == made || !journal_has_room(&bench->journal, ENTRY_DATA, 3 * BLOCK)) {
+            if (bench->rooms == made || !journal_has_room(&bench->journal, CLAIM_DATA, 3 * BLOCK)) {
                 return;
             }
         }
@@ -248,7 +249,7 @@ Test(journal, writes_no_commit_before_the_slices_that_it_was_promised)
     cr_assert(bench_append(bench, ENTRY_DATA, 100));
     world_nudge(&bench->world);
     cr_assert_not_null(bench->journal.in_flight);
-    cr_assert(journal_has_room(&bench->journal, ENTRY_DATA, 3 * SLICE + 2 * ENTRY_HEADER_BYTES));
+    cr_assert(journal_has_room(&bench->journal, CLAIM_DATA, 3 * SLICE + 2 * ENTRY_HEADER_BYTES));
     struct journal_append *sliced = &bench->appends[2]; /* it ends behind the small one */
     *sliced = (struct journal_append){.log_id = 7, .type = ENTRY_DATA};
     bench_slice(bench, sliced, SLICE, 2 * WITH_HEADER);
@@ -256,7 +257,7 @@ Test(journal, writes_no_commit_before_the_slices_that_it_was_promised)
     cr_assert_eq(bench->ended, 1);
     cr_assert_null(bench->journal.in_flight, "a commit was written without what it was promised");
     uint32_t most = (uint32_t)journal_entry_bytes_max(&bench->journal);
-    cr_assert_not(journal_has_room(&bench->journal, ENTRY_DATA, most - 2 * WITH_HEADER),
+    cr_assert_not(journal_has_room(&bench->journal, CLAIM_DATA, most - 2 * WITH_HEADER),
                   "what was promised was given away");
     cr_assert(bench_append(bench, ENTRY_DATA, 100)); /* another log's */
     bench_slice(bench, sliced, SLICE, WITH_HEADER);
@@ -341,12 +342,12 @@ Test(journal, uses_released_files_again_without_an_append_to_say_so)
         while (bench_append(bench, ENTRY_STATE, BLOCK)) { /* up to the last byte */
             bench_wait(bench);
         }
-        cr_assert_not(journal_has_room(&bench->journal, ENTRY_DATA, BLOCK));
+        cr_assert_not(journal_has_room(&bench->journal, CLAIM_DATA, BLOCK));
         uint64_t head = bench->journal.ring.head;
         journal_release(&bench->journal, head);
         bench_rest(bench);
         cr_assert_eq(bench->journal.ring.oldest, head, "the release did not take effect");
-        cr_assert(journal_has_room(&bench->journal, ENTRY_DATA, BLOCK));
+        cr_assert(journal_has_room(&bench->journal, CLAIM_DATA, BLOCK));
     }
     cr_assert_gt(bench->journal.ring.head, 20);
     cr_assert(bench->in_order && bench->result == 0);
@@ -368,9 +369,9 @@ Test(journal, writes_no_file_again_before_the_release_is_durable)
     journal_release(&bench->journal, bench->journal.ring.head);
     bench_wait(bench); /* that one was written before the release: it cannot have said so */
     cr_assert_eq(bench->journal.ring.oldest, 1);
-    cr_assert_not(journal_has_room(&bench->journal, ENTRY_STATE, BLOCK));
+    cr_assert_not(journal_has_room(&bench->journal, CLAIM_RELEASE, BLOCK));
     bench_rest(bench);
-    cr_assert(journal_has_room(&bench->journal, ENTRY_DATA, BLOCK));
+    cr_assert(journal_has_room(&bench->journal, CLAIM_DATA, BLOCK));
     bench_close(bench);
 }
 

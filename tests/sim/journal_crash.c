@@ -118,7 +118,7 @@ static void writer_append(struct op *op)
     uint64_t burst = reactor_random(reactor) % 8;
     for (uint64_t i = 0; i < burst && writer->count < scene->entries_max; i++) {
         uint32_t bytes = 1 + (uint32_t)(reactor_random(reactor) % scene->bytes_max);
-        if (writer->out >= OUT_MAX || !journal_has_room(&writer->journal, ENTRY_DATA, bytes)) {
+        if (writer->out >= OUT_MAX || !journal_has_room(&writer->journal, CLAIM_DATA, bytes)) {
             break;
         }
         writer_append_one(writer, bytes);
