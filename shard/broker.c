@@ -16,6 +16,8 @@ enum {
     JOURNAL_FILE_BYTES_MIN = 4 << 20,
     READ_PIECE_BYTES_MAX = 256 << 10,
     READ_PIECE_BYTES_MIN = 16 << 10,
+    LISTEN_TRY_US = 3 * 1000 * 1000,
+    LISTEN_AGAIN_US = 20 * 1000,
     /* A frame that has begun must be whole within this, or its slab serves someone else. */
     FRAME_PROGRESS_US = 60 * 1000 * 1000,
     /* A client may look away for so long, though others wait for the memory of its replies. */
@@ -26,6 +28,7 @@ enum {
  * The start, downwards. The addresses are taken first: a start that another broker stands in the
  * way of leaves the directory as it is.
  */
+static void start_listen(struct op *op);     /* now, or soon */
 static void start_recovered(struct op *op);  /* the segments hold all that was acknowledged */
 static void start_controlled(struct op *op); /* all cores have the image */
 static void core_open(struct op *op);        /* each core: its store */
@@ -201,9 +204,9 @@ static void start_failed(struct op *op)
     broker_done(broker, broker->error);
 }
 
-static int open_listeners(struct broker *broker)
+static void init_servers(struct broker *broker)
 {
-    struct broker_options *options = &broker->options;
+    const struct broker_options *options = &broker->options;
     for (uint32_t i = 0; i < broker->count; i++) {
         struct shard *shard = &broker->shards[i];
         struct server_options server = {.frame_bytes_max = options->frame_bytes_max,
@@ -213,15 +216,21 @@ static int open_listeners(struct broker *broker)
         server_init(&shard->server, shard->reactor, &server, shard, request_start);
         broker->servers[i] = &shard->server;
     }
-    for (uint32_t i = 0; i < options->listeners_count; i++) {
+}
+
+static int open_listeners(struct broker *broker)
+{
+    struct broker_options *options = &broker->options;
+    while (broker->listeners_open < options->listeners_count) {
+        struct listen_address *address = &options->listeners[broker->listeners_open];
         int error =
-            listener_open(&broker->listeners[i], broker_reactor(broker), &options->listeners[i],
-                          broker->servers, broker->count, options->connections_max);
+            listener_open(&broker->listeners[broker->listeners_open], broker_reactor(broker),
+                          address, broker->servers, broker->count, options->connections_max);
         if (error < 0) {
             snprintf(broker->problem, sizeof broker->problem,
                      "cannot listen on %s:%u: %s. Another broker may be running there; choose "
                      "another address with `listeners`.",
-                     options->listeners[i].host, options->listeners[i].port, strerror(-error));
+                     address->host, address->port, strerror(-error));
             return error;
         }
         broker->listeners_open++;
@@ -234,14 +243,30 @@ static int open_listeners(struct broker *broker)
 
 void broker_start(struct broker *broker, struct op *op, op_fn *then)
 {
-    struct broker_settings *settings = &broker->options.settings;
     broker->waiting = op;
     broker->waiting_then = then;
+    init_servers(broker);
+    broker->listen_until_us = reactor_now_us(broker_reactor(broker)) + LISTEN_TRY_US;
+    start_listen(&broker->listen_timer.op);
+}
+
+/* A broker that was killed just before is gone for the shell, but its ring, and with it the socket,
+ * is taken down by the kernel later. */
+static void start_listen(struct op *op)
+{
+    struct broker *broker = container_of(op, struct broker, listen_timer.op);
+    struct broker_settings *settings = &broker->options.settings;
+    struct reactor *reactor = broker_reactor(broker);
     int error = open_listeners(broker);
+    if (error == -EADDRINUSE && reactor_now_us(reactor) < broker->listen_until_us) {
+        timer_start(reactor, &broker->listen_timer, LISTEN_AGAIN_US, start_listen);
+        return;
+    }
     if (error < 0) {
         start_fail(broker, error, "listening");
         return;
     }
+    broker->problem[0] = '\0';
     broker->recovery.options = (struct recovery_options){
         .directory = broker->options.directory,
         .node_id = settings->node_id,
@@ -250,7 +275,7 @@ void broker_start(struct broker *broker, struct op *op, op_fn *then)
     };
     snprintf(broker->recovery.options.cluster_id, sizeof broker->recovery.options.cluster_id, "%s",
              settings->cluster_id);
-    recovery_begin(&broker->recovery, broker_reactor(broker), start_recovered);
+    recovery_begin(&broker->recovery, reactor, start_recovered);
 }
 
 static void start_recovered(struct op *op)

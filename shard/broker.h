@@ -50,6 +50,8 @@ struct broker {
     struct control control;
     struct listener listeners[LISTENERS_MAX];
     uint32_t listeners_open;
+    struct timer listen_timer; /* an address may be given up in a moment */
+    uint64_t listen_until_us;
     struct clean_stop clean_stop;
     uint32_t cores_out;
     int64_t error;

@@ -18,7 +18,7 @@ static void rig_start(struct rig *rig)
     cr_assert_eq(broker_init(&rig->broker, &rig->options, rig->fixture.peers, rig->fixture.count),
                  0);
     broker_start(&rig->broker, &rig->op, rig_ended);
-    for (uint32_t i = 0; i < RIG_TURNS_MAX && !rig->done; i++) {
+    for (uint32_t i = 0; i < 20U * RIG_TURNS_MAX && !rig->done; i++) { /* it tries for seconds */
         rig_turn(rig);
     }
     cr_assert(rig->done);
