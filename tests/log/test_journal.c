@@ -334,6 +334,24 @@ Test(journal, wants_files_back_early_and_leaves_the_last_one_to_states)
     bench_close(bench);
 }
 
+/* Also when it has begun: what stands in it may be all that is left to be said. */
+Test(journal, keeps_the_last_file_for_what_releases_the_oldest)
+{
+    struct bench *bench = bench_new(3, 16 * BLOCK, COMMIT);
+    fill_with_data(bench);
+    while (journal_ring_free(&bench->journal.ring) > 0) {
+        cr_assert(bench_append(bench, ENTRY_STATE, BLOCK));
+        bench_wait(bench);
+    }
+    cr_assert_not(journal_has_room(&bench->journal, CLAIM_DATA, 16));
+    cr_assert_not(journal_has_room(&bench->journal, CLAIM_STATE, 16));
+    cr_assert(journal_has_room(&bench->journal, CLAIM_RELEASE, 16));
+    journal_release(&bench->journal, bench->journal.ring.head);
+    bench_rest(bench);
+    cr_assert(journal_has_room(&bench->journal, CLAIM_STATE, 16));
+    bench_close(bench);
+}
+
 Test(journal, uses_released_files_again_without_an_append_to_say_so)
 {
     struct bench *bench = bench_new(3, 16 * BLOCK, COMMIT);
