@@ -3,6 +3,7 @@
 #include <assert.h>
 
 enum {
+    READ_COMMITTED = 1,        /* isolation_level; all others read what is not committed, too */
     CHANGES_PER_STEP_MAX = 64, /* each looks a topic up */
     ENTRIES_PER_STEP_MAX = 256,
     WAKES_PER_STEP_MAX = 64,
@@ -139,7 +140,8 @@ static void fetch_decoded(struct request *request)
 {
     struct fetch *fetch = request->state;
     fetch_init(fetch);
-    bool is_full = request->version < 7 || fetch->asked.session_epoch <= SESSION_EPOCH_FIRST;
+    bool is_full = request->version < 7 || fetch->asked.session_epoch == SESSION_EPOCH_FIRST ||
+                   fetch->asked.session_epoch == SESSION_EPOCH_FINAL;
     enum kafka_error error = is_full ? fetch_begin_session(fetch) : fetch_go_on_with_session(fetch);
     if (error != KAFKA_NONE) {
         fetch_refuse(fetch, error);
@@ -468,7 +470,7 @@ static void row_fill(struct fetch *fetch, struct fetch_response_partition *row,
     row->high_watermark = result->high_watermark;
     row->last_stable_offset = result->high_watermark; /* there are no transactions */
     row->log_start_offset = result->log_start;
-    if (error == KAFKA_NONE && fetch->asked.isolation_level == 0) {
+    if (error == KAFKA_NONE && fetch->asked.isolation_level != READ_COMMITTED) {
         row->aborted_transactions_count = -1; /* not asked for */
     }
     if (result->diverging_epoch >= 0) {

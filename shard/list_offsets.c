@@ -256,7 +256,7 @@ static void share_arrived(struct op *op)
 static enum kafka_error part_check_epoch(const struct offsets_part *part, int32_t leader_epoch)
 {
     int32_t epoch = part->asked->current_leader_epoch;
-    if (epoch < 0 || epoch == leader_epoch) {
+    if (epoch == -1 || epoch == leader_epoch) {
         return KAFKA_NONE;
     }
     return epoch < leader_epoch ? KAFKA_FENCED_LEADER_EPOCH : KAFKA_UNKNOWN_LEADER_EPOCH;

@@ -328,7 +328,7 @@ enum part_progress {
 static enum part_progress part_take_memory(struct produce *produce, struct produce_part *part)
 {
     const struct budget *budget = &slabs_of(produce)->budgets[BUDGET_SCRATCH];
-    if (produce->memory_bytes > budget->bytes_max / 2) {
+    if (produce->memory_bytes > budget->bytes_max / 2 || produce->memory_bytes > SLAB_BYTES_MAX) {
         part_refuse(part, KAFKA_MESSAGE_TOO_LARGE, "too much memory is needed to decompress it");
         produce->memory_bytes = 0;
         return PART_DONE;

@@ -117,7 +117,7 @@ static enum kafka_error entry_unknown(const struct watch_entry *entry, enum kafk
 
 static enum kafka_error entry_check_epoch(const struct watch_entry *entry, int32_t leader_epoch)
 {
-    if (entry->current_leader_epoch >= 0 && entry->current_leader_epoch < leader_epoch) {
+    if (entry->current_leader_epoch != -1 && entry->current_leader_epoch < leader_epoch) {
         return KAFKA_FENCED_LEADER_EPOCH;
     }
     if (entry->current_leader_epoch > leader_epoch) {

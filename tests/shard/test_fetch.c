@@ -353,6 +353,7 @@ Test(fetch, makes_no_log_of_a_partition_that_was_never_written)
         {1, -1, -1, KAFKA_OFFSET_OUT_OF_RANGE, false},
         {-1, -1, -1, KAFKA_OFFSET_OUT_OF_RANGE, false},
         {0, 1, -1, KAFKA_UNKNOWN_LEADER_EPOCH, false},
+        {0, -2, -1, KAFKA_FENCED_LEADER_EPOCH, false},
         {0, 0, 0, KAFKA_NONE, false},
         {5, 0, 0, KAFKA_NONE, true},
         {0, 0, 3, KAFKA_OFFSET_OUT_OF_RANGE, false},
@@ -696,6 +697,8 @@ Test(fetch, refuses_sessions_that_are_not_there_and_epochs_out_of_turn)
     struct asking asking = ask_session(session, 2);
     cr_assert_eq(fetch(&client, 12, &asking).error_code, KAFKA_INVALID_FETCH_SESSION_EPOCH);
     asking = ask_session(session + 2, 1);
+    cr_assert_eq(fetch(&client, 12, &asking).error_code, KAFKA_FETCH_SESSION_ID_NOT_FOUND);
+    asking = ask_session(0, -7); /* neither of the two epochs of a full fetch */
     cr_assert_eq(fetch(&client, 12, &asking).error_code, KAFKA_FETCH_SESSION_ID_NOT_FOUND);
     asking = ask_session(session, 1);
     cr_assert_eq(fetch(&client, 13, &asking).error_code, KAFKA_FETCH_SESSION_TOPIC_ID_ERROR);

@@ -155,6 +155,9 @@ Test(list_offsets, refuses_doubles_and_what_is_not_there)
     partitions[1].current_leader_epoch = 5;
     response = list(&client, 7, partitions + 1, 1);
     cr_assert_eq(response.topics[0].partitions[0].error_code, KAFKA_UNKNOWN_LEADER_EPOCH);
+    partitions[1].current_leader_epoch = -2; /* only -1 says that none is known */
+    response = list(&client, 7, partitions + 1, 1);
+    cr_assert_eq(response.topics[0].partitions[0].error_code, KAFKA_FENCED_LEADER_EPOCH);
     part(&client);
 }
 
