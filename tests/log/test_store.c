@@ -479,7 +479,7 @@ Test(store, sleeps_while_the_latest_record_is_not_durable)
     static struct place place;
     static struct known known;
     place_init_sim(&place, 1, 64 << 20);
-    place_start(&place);
+    cr_assert_eq(place_open(&place, NULL, 0), 0);
     known_init(&known, &place, "topic", &known_settings);
     known_append(&known, 10);
     known_wait(&known);
@@ -501,8 +501,9 @@ Test(store, sleeps_while_the_latest_record_is_not_durable)
     place_until(&place, &look_up.done);
     cr_assert_eq(look_up.lookup.op.result, 0);
     cr_assert_eq(look_up.lookup.offset, 1);
+    struct clean_stop_log stops[1];
+    cr_assert_eq(place_close(&place, stops), 1);
     known_deinit(&known);
-    place_kill(&place);
     place_deinit_sim(&place);
 }
 
